@@ -1,0 +1,128 @@
+"""Checkpoints: trained weights plus the model's config, read safely and strictly.
+
+The format of our own is a safetensors file whose header carries ``format`` and ``config``. PyTorch
+files are read through ``weights_only=True`` and nothing else: no code in them runs.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ds2ta_deploy.errors import InputError, Problem, UnsupportedError
+from ds2ta_deploy.models.config import Ds2taConfig
+from ds2ta_deploy.models.ds2ta import Ds2ta
+
+FORMAT = "ds2ta-checkpoint/1"
+FAMILIES = ("ds2ta",)
+
+_ZIP_MAGIC = b"PK\x03\x04"
+
+
+def save_checkpoint(model: Ds2ta, path: Path) -> None:
+    """Write weights and config as one safetensors file; the same model gives the same bytes.
+
+    Example:
+        >>> save_checkpoint(model, Path("ckpt.safetensors"))  # doctest: +SKIP
+
+    """
+    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in sorted(model.state_dict().items())}
+    metadata = {"format": FORMAT, "config": msgspec.json.encode(model.config, order="sorted").decode()}
+    safetensors.torch.save_file(tensors, path, metadata)
+
+
+def load_checkpoint(path: str | Path) -> Ds2ta:
+    """Read a checkpoint and return its model, in evaluation mode.
+
+    Raises:
+        InputError: DS2TA-101 not a checkpoint, 102 no config, 103 NaN or Inf, 105 missing tensor, 106 unexpected
+            tensor, 107 wrong shape, 110 contradictory config; all problems of one kind of check at once.
+        UnsupportedError: DS2TA-201 unknown model family.
+
+    Example:
+        >>> model = load_checkpoint("examples/fashion_mnist/ds2ta-2-64.safetensors")  # doctest: +SKIP
+
+    """
+    path = Path(path)
+    tensors, config = _read(path)
+    model = Ds2ta(_parse_config(config, path))
+    _require_match(model.state_dict(), tensors, path)
+    model.load_state_dict(tensors)
+    return model.eval()
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """Return tensors and the raw config of any container that is known."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise InputError(Problem("DS2TA-101", f"cannot be read: {error.strerror}", str(path))) from error
+    return _read_torch(path) if magic == _ZIP_MAGIC else _read_safetensors(path)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Any]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise InputError(
+            Problem("DS2TA-101", f"is not a complete safetensors or PyTorch checkpoint: {error}", str(path), "check that the file was copied whole")
+        ) from error
+    if metadata.get("format") != FORMAT or "config" not in metadata:
+        raise InputError(Problem("DS2TA-102", f"has no config in its header (expected format {FORMAT!r})", str(path), "save it with save_checkpoint"))
+    try:
+        return tensors, json.loads(metadata["config"])
+    except ValueError as error:
+        raise InputError(Problem("DS2TA-102", f"the config in the header is not JSON: {error}", str(path))) from error
+
+
+def _read_torch(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """``{"config": {...}, "state_dict": {...}}`` written by ``torch.save``."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, KeyError and more on damaged files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(Problem("DS2TA-101", f"PyTorch refuses it with weights_only=True: {reason}", str(path), "save tensors and plain values only")) from error
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), Mapping) or "config" not in content:
+        raise InputError(Problem("DS2TA-102", "does not hold 'state_dict' and 'config'", str(path), "save {'config': ..., 'state_dict': ...}"))
+    wrong = [name for name, value in content["state_dict"].items() if not isinstance(value, Tensor)]
+    if wrong:
+        raise InputError(Problem("DS2TA-106", "is not a tensor", f"{path}: {name}") for name in wrong)
+    return dict(content["state_dict"]), content["config"]
+
+
+def _parse_config(config: Any, path: Path) -> Ds2taConfig:
+    if not isinstance(config, dict):
+        raise InputError(Problem("DS2TA-102", "the config is not a table of fields", str(path)))
+    family = config.get("family")
+    if family not in FAMILIES:
+        raise UnsupportedError(Problem("DS2TA-201", f"the model family {family!r} is not known", str(path), f"known: {', '.join(FAMILIES)}"))
+    try:
+        return msgspec.convert(config, Ds2taConfig)
+    except msgspec.ValidationError as error:
+        raise InputError(Problem("DS2TA-110", str(error), f"{path}: config")) from error
+
+
+def _require_match(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> None:
+    """Name every missing, unexpected, mis-shaped and non-finite tensor, all at once."""
+    problems = [Problem("DS2TA-105", "is missing", f"{path}: {name}") for name in expected if name not in found]
+    for name, tensor in found.items():
+        where = f"{path}: {name}"
+        if name not in expected:
+            problems.append(Problem("DS2TA-106", "is not part of this model", where))
+        elif tensor.shape != expected[name].shape:
+            problems.append(Problem("DS2TA-107", f"has shape {tuple(tensor.shape)}, the model needs {tuple(expected[name].shape)}", where))
+        elif tensor.is_complex() or tensor.is_floating_point() != expected[name].is_floating_point():
+            problems.append(Problem("DS2TA-107", f"has type {tensor.dtype}, the model needs {expected[name].dtype}", where))
+        elif not torch.isfinite(tensor.to(torch.float32)).all():
+            problems.append(Problem("DS2TA-103", "holds NaN or Inf", where, "the training diverged; use an earlier checkpoint"))
+    if problems:
+        raise InputError(problems)

@@ -1,0 +1,111 @@
+"""Labelled pictures from an ``.npz`` file or from the four idx files of the MNIST family."""
+
+import gzip
+import struct
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ds2ta_deploy.errors import InputError, Problem
+
+#: Where Debian's package dataset-fashion-mnist puts its files.
+FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+
+_IDX_UINT8 = 0x08
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures with their classes.
+
+    Attributes:
+        images: uint8 ``[B, H, W, C]``, or frames ``[T, B, H, W, C]``.
+        labels: int64 ``[B]``; None when the file has none.
+
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """Read one idx file of unsigned bytes, plain or gzip-compressed.
+
+    Raises:
+        InputError: DS2TA-131 when it is not an idx file of bytes or its size is not the announced one.
+
+    """
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError) as error:
+        raise InputError(Problem("DS2TA-131", f"cannot be read: {error}", str(path))) from error
+    if len(data) < 4 or data[:2] != b"\0\0" or data[2] != _IDX_UINT8 or len(data) < 4 + 4 * data[3]:
+        raise InputError(Problem("DS2TA-131", "is not an idx file of unsigned bytes", str(path)))
+    shape = struct.unpack_from(f">{data[3]}I", data, 4)
+    body = np.frombuffer(data, np.uint8, offset=4 + 4 * len(shape))
+    if body.size != int(np.prod(shape, dtype=object)):
+        raise InputError(Problem("DS2TA-131", f"announces the shape {shape} but holds {body.size} bytes", str(path)))
+    return body.reshape(shape)
+
+
+def read_idx_directory(directory: Path, split: Literal["train", "test"] = "test") -> Labelled:
+    """Read pictures and labels of one split from a directory of idx files.
+
+    Raises:
+        InputError: DS2TA-130 when a file is missing, DS2TA-131 when one is damaged.
+
+    """
+    stem = "train" if split == "train" else "t10k"
+    images, labels = (read_idx(_find_idx(directory, f"{stem}-{kind}")) for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"))
+    if images.ndim != 3 or labels.shape != images.shape[:1]:
+        raise InputError(Problem("DS2TA-131", f"pictures {images.shape} and labels {labels.shape} do not belong together", str(directory)))
+    return Labelled(images[..., None], labels.astype(np.int64))
+
+
+def _find_idx(directory: Path, name: str) -> Path:
+    for candidate in (directory / name, directory / f"{name}.gz"):
+        if candidate.is_file():
+            return candidate
+    advice = "give a directory with the four idx files, for example Debian's package dataset-fashion-mnist"
+    raise InputError(Problem("DS2TA-130", f"has no file {name} or {name}.gz", str(directory), advice))
+
+
+def read_npz(path: Path) -> Labelled:
+    """Read ``images`` (or ``frames``) and, when there, ``labels`` from an ``.npz`` file, without pickle.
+
+    Raises:
+        InputError: DS2TA-132 when the file is no such archive, DS2TA-133 when arrays are missing or of another kind.
+
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in ("images", "frames", "labels") if name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, TypeError, AttributeError) as error:
+        raise InputError(Problem("DS2TA-132", f"is not a readable .npz file: {error}", str(path))) from error
+    images = arrays.get("images", arrays.get("frames"))
+    if images is None:
+        raise InputError(Problem("DS2TA-133", "has neither 'images' nor 'frames'", str(path), "save uint8 pixels under one of these names"))
+    if images.dtype != np.uint8:
+        raise InputError(Problem("DS2TA-133", f"pixels are {images.dtype}, not uint8", str(path), "give raw pixels 0..255; normalisation is part of the model"))
+    labels = arrays.get("labels")
+    if labels is not None and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
+        raise InputError(Problem("DS2TA-133", "'labels' is not a list of integers", str(path)))
+    return Labelled(images, None if labels is None else labels.astype(np.int64))
+
+
+def read_data(path: Path) -> Labelled:
+    """Read a test set: an ``.npz`` file, or a directory with idx files.
+
+    Raises:
+        InputError: as :func:`read_npz` and :func:`read_idx_directory`; DS2TA-130 when nothing is there.
+
+    """
+    if path.is_dir():
+        return read_idx_directory(path)
+    if not path.is_file():
+        raise InputError(Problem("DS2TA-130", "there is no such file or directory", str(path)))
+    return read_npz(path)

@@ -1,0 +1,88 @@
+"""Every error a user can meet: a stable code, what is wrong, where, and how to mend it.
+
+Each class stands for one exit code of the command line; each *problem* carries its own stable
+``DS2TA-nnn`` code. An error may carry many problems, because a user with five wrong tensors wants
+to hear of all five at once.
+
+====  =========================================  =========
+code  meaning                                    exit code
+====  =========================================  =========
+1xx   the input file is invalid or unsafe        4
+2xx   the model, op or range is not supported    3
+3xx   two engines computed different integers    1
+4xx   an optional runtime is not installed       5
+5xx   the command was used wrongly               2
+====  =========================================  =========
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        code: stable identifier, ``DS2TA-nnn``.
+        what: the fact, one sentence.
+        where: dotted name or path the fact belongs to; empty when the whole input is meant.
+        mend: what to do about it; empty when nothing useful can be said.
+
+    """
+
+    code: str
+    what: str
+    where: str = ""
+    mend: str = ""
+
+    def __str__(self) -> str:
+        """Return the problem as one line."""
+        place = f" [{self.where}]" if self.where else ""
+        advice = f" ({self.mend})" if self.mend else ""
+        return f"{self.code}{place}: {self.what}{advice}"
+
+
+class Ds2taError(Exception):
+    """Base of all errors raised on purpose; ``exit_code`` is what the command line returns."""
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        """Hold one problem or several; at least one is required."""
+        found = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        if not found:
+            raise ValueError("an error needs at least one problem")
+        self.problems: tuple[Problem, ...] = found
+        super().__init__("\n".join(str(problem) for problem in found))
+
+
+class InputError(Ds2taError):
+    """A file that was given is invalid, damaged, unsafe or not what it claims to be (1xx)."""
+
+    exit_code = 4
+
+
+class UnsupportedError(Ds2taError):
+    """The model, an op, or a proven value range does not fit what was asked for (2xx)."""
+
+    exit_code = 3
+
+
+class ParityError(Ds2taError):
+    """Two engines computed different integers (3xx)."""
+
+    exit_code = 1
+
+
+class MissingRuntimeError(Ds2taError):
+    """An optional dependency is not installed (4xx); the message names the installing command."""
+
+    exit_code = 5
+
+
+class UsageError(Ds2taError):
+    """The command or function was used wrongly, or cannot write where it was told to (5xx)."""
+
+    exit_code = 2

@@ -1,0 +1,166 @@
+"""The integer graph: an input, a list of ops in order, and the values between them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ds2ta_deploy.errors import InputError, Problem, UnsupportedError
+from ds2ta_deploy.graph.intervals import IntArray, Interval
+from ds2ta_deploy.graph.ops import DTYPE_LIMITS, Op, ValueType
+
+#: Receives a value's name and the value in its storage type.
+Sink = Callable[[str, NDArray[np.integer]], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """An integer network.
+
+    Attributes:
+        name: what it was frozen from, for people.
+        input_name: name of the network's input.
+        input_type: its shape and storage type (uint8 pixels or event counts).
+        ops: in an order in which every op comes after those it reads from.
+        output: name of the network's output, the logits.
+        output_scale: real logits are ``output_scale * integer logits``.
+        facts: what a reader may want to know besides (bit widths, time steps, rounding rules); strings and numbers.
+
+    """
+
+    name: str
+    input_name: str
+    input_type: ValueType
+    ops: tuple[Op, ...]
+    output: str
+    output_scale: float
+    facts: dict[str, str | int | float] = field(default_factory=dict)
+
+    @cached_property
+    def types(self) -> dict[str, ValueType]:
+        """Shape and storage type of every value.
+
+        Raises:
+            UnsupportedError: DS2TA-210 with every op whose inputs do not fit, DS2TA-211 for a broken wiring.
+
+        """
+        types = {self.input_name: self.input_type}
+        problems: list[Problem] = []
+        for op in self.ops:
+            missing = [name for name in op.inputs if name not in types]
+            if missing:
+                problems += [Problem("DS2TA-211", f"reads {name!r}, which no earlier op makes", op.name) for name in missing]
+                continue
+            try:
+                made = op.infer_types([types[name] for name in op.inputs])
+            except UnsupportedError as error:
+                problems += error.problems
+                continue
+            for name, made_type in zip(op.outputs, made, strict=True):
+                if name in types:
+                    problems.append(Problem("DS2TA-211", f"makes {name!r} a second time", op.name))
+                types[name] = made_type
+        if not problems and self.output not in types:
+            problems.append(Problem("DS2TA-211", f"the output {self.output!r} is made by no op", self.name))
+        if problems:
+            raise UnsupportedError(problems)
+        return types
+
+    @cached_property
+    def ranges(self) -> dict[str, Interval]:
+        """Proven interval of every value, for every possible input.
+
+        Raises:
+            UnsupportedError: DS2TA-221 with every table that an index could leave.
+
+        """
+        ranges = {self.input_name: Interval.of(*DTYPE_LIMITS[self.input_type.dtype])}
+        problems: list[Problem] = []
+        for op in self.ops:
+            if any(name not in ranges for name in op.inputs):
+                continue  # behind an op that failed: already reported
+            try:
+                made = op.infer_ranges([ranges[name] for name in op.inputs], [self.types[name] for name in op.inputs])
+            except UnsupportedError as error:
+                problems += error.problems
+                continue
+            ranges.update(zip(op.outputs, made, strict=True))
+        if problems:
+            raise UnsupportedError(problems)
+        return ranges
+
+    @property
+    def observable(self) -> tuple[str, ...]:
+        """Names of the values that every runtime can report, in order.
+
+        A last name part that begins with an underscore marks a mere view of another value.
+        """
+        return tuple(name for name in self.types if name != self.input_name and not name.rsplit(".", 1)[-1].startswith("_"))
+
+    def check_input(self, array: NDArray[np.generic]) -> None:
+        """Raise unless ``array`` is a valid input.
+
+        Raises:
+            InputError: DS2TA-120 wrong dtype, DS2TA-121 wrong shape.
+
+        """
+        expected = self.input_type
+        problems = []
+        if array.dtype != expected.dtype:
+            problems.append(Problem("DS2TA-120", f"is {array.dtype}, the network takes {expected.dtype}", self.input_name, "give raw pixels 0..255"))
+        fits = array.ndim == len(expected.shape) and all(want in (None, have) for want, have in zip(expected.shape, array.shape, strict=False))
+        if not fits:
+            wanted = ", ".join("batch" if size is None else str(size) for size in expected.shape)
+            problems.append(Problem("DS2TA-121", f"has shape {array.shape}, the network takes [{wanted}]", self.input_name))
+        if problems:
+            raise InputError(problems)
+
+    def execute(self, array: NDArray[np.generic], sink: Sink | None = None) -> NDArray[np.integer]:
+        """Run the graph in NumPy: its own definition.
+
+        Args:
+            array: the input, uint8.
+            sink: told every observable value as soon as it is computed.
+
+        Returns:
+            The output, int32.
+
+        Raises:
+            InputError: when the input does not fit.
+            OverflowError: when a value leaves its storage type, which the range proof rules out.
+
+        """
+        self.check_input(array)
+        last_use = {name: index for index, op in enumerate(self.ops) for name in op.inputs}
+        live: dict[str, IntArray] = {self.input_name: array.astype(np.int64)}
+        observable = set(self.observable)
+        output: NDArray[np.integer] | None = None
+        for index, op in enumerate(self.ops):
+            made = op.execute(*(live[name] for name in op.inputs))
+            for name, value in zip(op.outputs, made, strict=True):
+                live[name] = value
+                if name in observable and (sink is not None or name == self.output):
+                    stored = store(value, self.types[name], name)
+                    if sink is not None:
+                        sink(name, stored)
+                    output = stored if name == self.output else output
+            for name in (*op.inputs, *op.outputs):
+                if last_use.get(name, -1) <= index:
+                    live.pop(name, None)
+        if output is None:
+            raise UnsupportedError(Problem("DS2TA-211", f"the output {self.output!r} is made by no op", self.name))
+        return output
+
+    def __iter__(self) -> Iterator[Op]:
+        """Iterate over the ops in order."""
+        return iter(self.ops)
+
+
+def store(value: IntArray, kind: ValueType, name: str) -> NDArray[np.integer]:
+    """Return ``value`` in its storage type, or raise OverflowError rather than wrap."""
+    low, high = DTYPE_LIMITS[kind.dtype]
+    if value.size and (value.min() < low or value.max() > high):
+        raise OverflowError(f"{name} holds [{value.min()}, {value.max()}], which {kind.dtype} cannot store")
+    return value.astype(kind.dtype)

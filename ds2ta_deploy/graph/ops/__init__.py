@@ -1,0 +1,35 @@
+"""The ops of the integer graph, one class each: the only place that says what an op means."""
+
+from ds2ta_deploy.graph.ops.attention import Lookup, MatMul, MergeHeads, SplitHeads
+from ds2ta_deploy.graph.ops.base import DTYPE_LIMITS, Dtype, Op, ValueType
+from ds2ta_deploy.graph.ops.elementwise import Add, InputTable, MaxPool2d, Tokens
+from ds2ta_deploy.graph.ops.linear import Conv2d, Linear, Readout
+from ds2ta_deploy.graph.ops.temporal import Lif, Repeat, TemporalWindow
+
+#: Every op, by the name that a serialized graph uses.
+OPS: dict[str, type[Op]] = {
+    op.__name__: op
+    for op in (Add, Conv2d, InputTable, Lif, Linear, Lookup, MatMul, MaxPool2d, MergeHeads, Readout, Repeat, SplitHeads, TemporalWindow, Tokens)
+}
+
+__all__ = [
+    "DTYPE_LIMITS",
+    "OPS",
+    "Add",
+    "Conv2d",
+    "Dtype",
+    "InputTable",
+    "Lif",
+    "Linear",
+    "Lookup",
+    "MatMul",
+    "MaxPool2d",
+    "MergeHeads",
+    "Op",
+    "Readout",
+    "Repeat",
+    "SplitHeads",
+    "TemporalWindow",
+    "Tokens",
+    "ValueType",
+]

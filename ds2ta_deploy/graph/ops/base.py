@@ -1,0 +1,82 @@
+"""What an op is: attributes, a shape rule, a value-range rule, and its execution in NumPy int64."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ds2ta_deploy.errors import Problem, UnsupportedError
+from ds2ta_deploy.graph.intervals import IntArray, Interval
+
+Dtype = Literal["uint8", "int16", "int32"]
+
+#: Interval that each storage type can hold.
+DTYPE_LIMITS: dict[Dtype, tuple[int, int]] = {"uint8": (0, 255), "int16": (-(2**15), 2**15 - 1), "int32": (-(2**31), 2**31 - 1)}
+
+#: Largest magnitude below which every integer sum is exact in the floating-point type.
+_FLOAT32_EXACT, _FLOAT64_EXACT = 2**24, 2**53
+
+
+@dataclass(frozen=True)
+class ValueType:
+    """Shape and storage type of a value.
+
+    Attributes:
+        shape: sizes, time first; ``None`` stands for the batch.
+        dtype: integer type that the value is stored in.
+
+    """
+
+    shape: tuple[int | None, ...]
+    dtype: Dtype
+
+
+@dataclass(frozen=True, eq=False)
+class Op(ABC):
+    """One op of the integer graph. Arrays are fields; so are integers; there is nothing else.
+
+    Attributes:
+        name: dotted name, unique in the graph.
+        inputs: names of the values it reads.
+        outputs: names of the values it makes.
+
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @abstractmethod
+    def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
+        """Return the outputs' types, or raise UnsupportedError when the inputs do not fit."""
+
+    @abstractmethod
+    def infer_ranges(self, inputs: Sequence[Interval], types: Sequence[ValueType]) -> tuple[Interval, ...]:
+        """Return intervals that hold the outputs for every input inside ``inputs``."""
+
+    @abstractmethod
+    def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
+        """Compute the outputs; this is the op's meaning."""
+
+    def require(self, condition: bool, what: str) -> None:
+        """Raise DS2TA-210 with this op's name unless ``condition`` holds."""
+        if not condition:
+            raise UnsupportedError(Problem("DS2TA-210", what, self.name))
+
+
+def exact_matmul(left: IntArray, right: IntArray) -> IntArray:
+    """Integer matrix product ``left @ right``, through floating-point BLAS where that is provably exact.
+
+    Every partial sum is at most ``max|left| max|right| K``; below 2^24 (2^53) each is an integer that
+    float32 (float64) represents exactly, in any order of summation, and BLAS is far faster than an
+    integer loop.
+    """
+    if left.size == 0 or right.size == 0:
+        return left @ right
+    bound = int(np.abs(left).max()) * int(np.abs(right).max()) * left.shape[-1]
+    if bound >= _FLOAT64_EXACT:
+        return left @ right
+    kind = np.float32 if bound < _FLOAT32_EXACT else np.float64
+    return (left.astype(kind) @ right.astype(kind)).astype(np.int64)

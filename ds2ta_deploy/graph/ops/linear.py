@@ -1,0 +1,119 @@
+"""Weighted sums: Linear, Conv2d, Readout."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ds2ta_deploy.graph.intervals import IntArray, Interval
+from ds2ta_deploy.graph.ops.base import Op, ValueType, exact_matmul
+
+WeightArray = NDArray[np.signedinteger[Any]]
+
+
+def weighted_range(weight: IntArray, low: IntArray, high: IntArray) -> Interval:
+    """Return the interval of ``weight @ x`` for x in [low, high]: ``sum min(w,0) high + max(w,0) low`` and its mirror."""
+    positive, negative = np.maximum(weight, 0), np.minimum(weight, 0)
+    return Interval.of(positive @ low + negative @ high, positive @ high + negative @ low)
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(Op):
+    """``product[t, b, n] = W x[t, b, n]``: the integer product of a linear layer, without its bias.
+
+    Attributes:
+        weight: int8 (int16 in the first layer) ``[out, in]``.
+
+    Shapes: ``[T, B, N, in]`` uint8 -> ``[T, B, N, out]`` int32.
+
+    """
+
+    weight: WeightArray
+
+    def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
+        """Replace the last axis."""
+        (x,) = inputs
+        self.require(x.shape[-1] == self.weight.shape[1], f"expects {self.weight.shape[1]} channels, gets {x.shape[-1]}")
+        return (ValueType((*x.shape[:-1], self.weight.shape[0]), "int32"),)
+
+    def infer_ranges(self, inputs: Sequence[Interval], types: Sequence[ValueType]) -> tuple[Interval, ...]:
+        """Bound every output channel by its own weights."""
+        return (weighted_range(self.weight.astype(np.int64), *inputs[0].per_channel(self.weight.shape[1])),)
+
+    def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
+        """Multiply."""
+        return (exact_matmul(inputs[0], self.weight.astype(np.int64).T),)
+
+
+@dataclass(frozen=True, eq=False)
+class Conv2d(Op):
+    """Convolution of stride 1 whose zero padding keeps the picture's size, without its bias.
+
+    ``product[y, x] = sum_{i,j} W[:, i, j] in[y + i - k//2, x + j - k//2]``, zero outside the picture.
+
+    Attributes:
+        weight: int8 (int16 in the first layer) ``[out, k, k, in]``, k odd.
+
+    Shapes: ``[T, B, H, W, in]`` -> ``[T, B, H, W, out]`` int32.
+
+    """
+
+    weight: WeightArray
+
+    def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
+        """Replace the last axis."""
+        (x,) = inputs
+        out, height, width, channels = self.weight.shape
+        self.require(height == width and height % 2 == 1, f"needs a square kernel of odd size, has {height}x{width}")
+        self.require(len(x.shape) == 5 and x.shape[-1] == channels, f"expects [T, B, H, W, {channels}], gets {x.shape}")
+        return (ValueType((*x.shape[:-1], out), "int32"),)
+
+    def infer_ranges(self, inputs: Sequence[Interval], types: Sequence[ValueType]) -> tuple[Interval, ...]:
+        """Bound every output channel by its weights; at the border some inputs are zero."""
+        out, height, width, channels = self.weight.shape
+        low, high = (np.tile(bound, height * width) for bound in inputs[0].with_zero().per_channel(channels))
+        return (weighted_range(self.weight.astype(np.int64).reshape(out, -1), low, high),)
+
+    def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
+        """Gather the k x k neighbourhoods, then multiply."""
+        out, size, _, channels = self.weight.shape
+        margin = size // 2
+        padded = np.pad(inputs[0], [(0, 0), (0, 0), (margin, margin), (margin, margin), (0, 0)])
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(2, 3))
+        patches = np.moveaxis(windows, 4, -1).reshape(*inputs[0].shape[:-1], size * size * channels)
+        return (exact_matmul(patches, self.weight.astype(np.int64).reshape(out, -1).T),)
+
+
+@dataclass(frozen=True, eq=False)
+class Readout(Op):
+    """``logits = sum_t sum_n W x[t, n] + bias``: one scale for all classes, so argmax needs no multiplication.
+
+    Attributes:
+        weight: int8 ``[classes, D]``.
+        bias: int32 ``[classes]``, in the unit of the sum.
+
+    Shapes: ``[T, B, N, D]`` -> ``[B, classes]`` int32.
+
+    """
+
+    weight: WeightArray
+    bias: NDArray[np.int32]
+
+    def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
+        """Drop time and tokens."""
+        (x,) = inputs
+        self.require(len(x.shape) == 4 and x.shape[-1] == self.weight.shape[1], f"expects [T, B, N, {self.weight.shape[1]}], gets {x.shape}")
+        return (ValueType((x.shape[1], self.weight.shape[0]), "int32"),)
+
+    def infer_ranges(self, inputs: Sequence[Interval], types: Sequence[ValueType]) -> tuple[Interval, ...]:
+        """Sum the bound of one token over all tokens and steps; partial sums start without the bias."""
+        one = weighted_range(self.weight.astype(np.int64), *inputs[0].per_channel(self.weight.shape[1]))
+        tokens = (types[0].shape[0] or 0) * (types[0].shape[2] or 0)
+        total = Interval.of(one.low * tokens, one.high * tokens).with_zero()
+        return (total + Interval.of(self.bias.astype(np.int64), self.bias.astype(np.int64)).with_zero(),)
+
+    def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
+        """Sum over time and tokens first (the same integers, fewer products)."""
+        return (exact_matmul(inputs[0].sum(axis=(0, 2)), self.weight.astype(np.int64).T) + self.bias,)

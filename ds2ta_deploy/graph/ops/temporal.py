@@ -1,0 +1,156 @@
+"""Ops over time: Repeat, TemporalWindow (TASA) and Lif."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ds2ta_deploy.graph.intervals import IntArray, Interval
+from ds2ta_deploy.graph.ops.base import Op, ValueType
+
+
+@dataclass(frozen=True, eq=False)
+class Repeat(Op):
+    """Show a still value at every time step: ``out[t] = in[0]``.
+
+    Attributes:
+        time_steps: T.
+
+    Shapes: ``[1, B, ...]`` -> ``[T, B, ...]``.
+
+    """
+
+    time_steps: int
+
+    def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
+        """Replace the first axis."""
+        self.require(inputs[0].shape[0] == 1, f"expects one time step, gets {inputs[0].shape[0]}")
+        return (ValueType((self.time_steps, *inputs[0].shape[1:]), inputs[0].dtype),)
+
+    def infer_ranges(self, inputs: Sequence[Interval], types: Sequence[ValueType]) -> tuple[Interval, ...]:
+        """Nothing changes."""
+        return (inputs[0],)
+
+    def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
+        """Repeat."""
+        return (np.repeat(inputs[0], self.time_steps, axis=0),)
+
+
+@dataclass(frozen=True, eq=False)
+class TemporalWindow(Op):
+    r"""Temporally attenuated sum (DS2TA Eq. 1, 4, 5) with guard bits, and the bias.
+
+    ``current[t] = sum_{m=0}^{min(t, TAW-1)} ((product[t-m] << g) >> tau m) + (bias << g)``; ``>>`` floors.
+    With ``g >= tau (TAW-1)`` no bit is dropped. A window of one tap and tau 0 adds the bias only.
+
+    Attributes:
+        bias: int32 ``[C]``; enters once a step, not once a tap.
+        taps: TAW.
+        decay: tau, the learned integer exponent.
+        guard_bits: g; the neuron behind has its threshold in the same unit, ``theta << g``.
+
+    Shapes: ``[T, B, ..., C]`` int32 -> the same.
+
+    """
+
+    bias: NDArray[np.int32]
+    taps: int
+    decay: int
+    guard_bits: int
+
+    def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
+        """Keep the shape."""
+        (x,) = inputs
+        self.require(x.shape[-1] == self.bias.shape[0], f"has {self.bias.shape[0]} biases for {x.shape[-1]} channels")
+        self.require(self.taps >= 1 and self.decay >= 0 and self.guard_bits >= 0, "needs taps >= 1, decay >= 0, guard bits >= 0")
+        return (ValueType(x.shape, "int32"),)
+
+    def infer_ranges(self, inputs: Sequence[Interval], types: Sequence[ValueType]) -> tuple[Interval, ...]:
+        """Add tap after tap; early steps have fewer taps, and every partial sum counts."""
+        steps = min(self.taps, types[0].shape[0] or self.taps)
+        total = Interval.of(self._attenuate(inputs[0].low, 0), self._attenuate(inputs[0].high, 0)).with_zero()
+        for lag in range(1, steps):
+            tap = Interval.of(self._attenuate(inputs[0].low, lag), self._attenuate(inputs[0].high, lag))
+            total = total + tap.with_zero()
+        bias = self.bias.astype(np.int64) << self.guard_bits
+        return (total + Interval.of(bias, bias).with_zero(),)
+
+    def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
+        """Add the attenuated history to the present, step by step."""
+        products = inputs[0]
+        current = self._attenuate(products, 0) + (self.bias.astype(np.int64) << self.guard_bits)
+        for lag in range(1, min(self.taps, products.shape[0])):
+            current[lag:] += self._attenuate(products[:-lag], lag)
+        return (current,)
+
+    def _attenuate(self, products: IntArray, lag: int) -> IntArray:
+        return (products << self.guard_bits) >> (self.decay * lag)
+
+
+@dataclass(frozen=True, eq=False)
+class Lif(Op):
+    r"""Leaky integrate-and-fire neuron with hard reset to zero (DS2TA Eq. 2-3).
+
+    ``V[t] = ((V[t-1] (1 - s[t-1])) * leak_numerator >> leak_shift) + current[t]``, ``s[t] = V[t] >= threshold``.
+    The shift floors. With numerator 1 and shift 1 (tau_m = 2) the spikes are those of the
+    real-valued neuron at every step; other leaks are an approximation (:attr:`exact`).
+
+    Attributes:
+        threshold: int32 ``[C]``, positive, in the unit of the current.
+        leak_numerator: of the fraction ``1 - 1/tau_m``.
+        leak_shift: its power-of-two denominator.
+
+    Shapes: ``[T, B, ..., C]`` int32 -> spikes uint8 and membrane int32 (before the reset) of the same shape.
+
+    """
+
+    threshold: NDArray[np.int32]
+    leak_numerator: int
+    leak_shift: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether the floor provably loses nothing against the real-valued neuron."""
+        return self.leak_numerator == 1
+
+    def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
+        """Spikes and membrane have the current's shape."""
+        (x,) = inputs
+        self.require(x.shape[-1] == self.threshold.shape[0], f"has {self.threshold.shape[0]} thresholds for {x.shape[-1]} channels")
+        self.require(bool((self.threshold > 0).all()), "needs positive thresholds")
+        self.require(0 <= self.leak_numerator <= 2**self.leak_shift, "needs a leak between 0 and 1")
+        return ValueType(x.shape, "uint8"), ValueType(x.shape, "int32")
+
+    def infer_ranges(self, inputs: Sequence[Interval], types: Sequence[ValueType]) -> tuple[Interval, ...]:
+        """Follow both bounds over T steps: what is carried over stayed below the threshold."""
+        current, limit = inputs[0], self.threshold.astype(np.int64) - 1
+        low, high = current.per_channel(self.threshold.shape[0])
+        widest = Interval.of(low, high)
+        for _ in range((types[0].shape[0] or 1) - 1):
+            widest = Interval.of(
+                current.low + np.minimum(self._leak(widest.low), 0), current.high + np.maximum(self._leak(np.minimum(widest.high, limit)), 0)
+            )
+        fires = (widest.high > limit).astype(np.int64)
+        return Interval.of(np.zeros_like(fires), fires), self._widen_for_leak(widest)
+
+    def _widen_for_leak(self, membrane: Interval) -> Interval:
+        """Include ``V * leak_numerator`` before its shift, which the accumulator must hold too."""
+        if self.leak_numerator <= 1:
+            return membrane
+        kept = np.minimum(membrane.high, self.threshold.astype(np.int64) - 1)
+        return Interval.of(np.minimum(membrane.low, membrane.low * self.leak_numerator), np.maximum(membrane.high, kept * self.leak_numerator))
+
+    def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
+        """Run all T steps."""
+        current = inputs[0]
+        membrane, spikes = np.empty_like(current), np.empty_like(current)
+        carried: IntArray = np.zeros_like(current[0])
+        for t in range(current.shape[0]):
+            membrane[t] = carried + current[t]
+            spikes[t] = membrane[t] >= self.threshold
+            carried = self._leak(np.where(spikes[t] == 1, 0, membrane[t]))
+        return spikes, membrane
+
+    def _leak(self, membrane: IntArray) -> IntArray:
+        return (membrane * self.leak_numerator) >> self.leak_shift

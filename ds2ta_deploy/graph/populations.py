@@ -1,0 +1,85 @@
+"""Group the fine-grained ops into populations, for engines that want big ops."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.graph.ops import Conv2d, Lif, Linear, Lookup, MatMul, MergeHeads, Op, Repeat, SplitHeads, TemporalWindow
+
+PopulationKind = Literal["SpikingConv2d", "SpikingLinear", "SpikingAttention", "Single"]
+
+_INNER = (Conv2d, Linear, TemporalWindow, Repeat, SplitHeads, MergeHeads, MatMul, Lookup)
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """Ops that belong together: weights + window + neuron, or query-key-table-value-neuron.
+
+    Attributes:
+        kind: ``Single`` for an op that belongs to no neuron (residual sum, pooling, readout …).
+        name: dotted name of the neuron's population, or of the single op.
+        ops: in graph order.
+        inputs: values read from outside.
+        outputs: values that others read, or the network's output.
+
+    """
+
+    kind: PopulationKind
+    name: str
+    ops: tuple[Op, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def group(graph: Graph) -> list[Population]:
+    """Return the populations in an order in which they can run.
+
+    Requires: a well-formed graph. Ensures: every op is in exactly one population; a value that two
+    populations use is an output of the one that makes it.
+    """
+    maker = {name: op for op in graph for name in op.outputs}
+    readers: dict[str, list[Op]] = {}
+    for op in graph:
+        for name in op.inputs:
+            readers.setdefault(name, []).append(op)
+    owner: dict[str, str] = {}
+    for op in graph:
+        if isinstance(op, Lif):
+            _claim(op, op.name, maker, readers, owner)
+    members: dict[str, list[Op]] = {}
+    for op in graph:
+        members.setdefault(owner.get(op.name, op.name), []).append(op)
+    position = {op.name: index for index, op in enumerate(graph)}
+    ordered = sorted(members.items(), key=lambda item: position[item[1][-1].name])
+    return [_population(graph, name, tuple(ops), readers) for name, ops in ordered]
+
+
+def _claim(op: Op, population: str, maker: dict[str, Op], readers: dict[str, list[Op]], owner: dict[str, str]) -> None:
+    """Give ``op`` to the population, and what feeds only it, as far as inner ops reach."""
+    owner[op.name] = population
+    for name in op.inputs:
+        source = maker.get(name)
+        if isinstance(source, _INNER) and all(owner.get(reader.name) == population for made in source.outputs for reader in readers.get(made, [])):
+            _claim(source, population, maker, readers, owner)
+
+
+def _population(graph: Graph, name: str, ops: tuple[Op, ...], readers: dict[str, list[Op]]) -> Population:
+    inside = {op.name for op in ops}
+    made = [value for op in ops for value in op.outputs]
+    read = list(dict.fromkeys(value for op in ops for value in op.inputs if value not in made))
+    outputs = [value for value in made if value == graph.output or any(reader.name not in inside for reader in readers.get(value, []))]
+    return Population(_kind(ops), name, ops, tuple(read), tuple(outputs))
+
+
+def _kind(ops: tuple[Op, ...]) -> PopulationKind:
+    kinds = {type(op) for op in ops}
+    if Lif not in kinds:
+        return "Single"
+    if Lookup in kinds or MatMul in kinds:
+        return "SpikingAttention"
+    return "SpikingConv2d" if Conv2d in kinds else "SpikingLinear"
+
+
+def population_values(graph: Graph) -> tuple[str, ...]:
+    """Names of the values that pass between populations: spikes, counts, logits."""
+    return tuple(value for population in group(graph) for value in population.outputs)

@@ -1,0 +1,82 @@
+"""Ranges are proved, not sampled: which widths a profile grants, and what does not fit them."""
+
+from dataclasses import dataclass
+
+from ds2ta_deploy.errors import Problem, UnsupportedError
+from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.graph.intervals import bits_needed
+from ds2ta_deploy.graph.ops import DTYPE_LIMITS
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The widths that a class of targets grants.
+
+    Attributes:
+        name: ``cpu`` or ``loihi``.
+        state_bits: two's-complement bits of accumulators and membranes.
+        weight_bits: most bits a weight may have outside the first layer.
+
+    """
+
+    name: str
+    state_bits: int
+    weight_bits: int
+
+
+PROFILES: dict[str, Profile] = {"cpu": Profile("cpu", 32, 8), "loihi": Profile("loihi", 24, 8)}
+
+
+@dataclass(frozen=True)
+class ProvenRange:
+    """The proof's result for one value.
+
+    Attributes:
+        name: the value.
+        low: smallest possible value.
+        high: largest possible value.
+        bits: two's-complement bits that the interval needs.
+        limit: bits that the storage type and the profile grant.
+
+    """
+
+    name: str
+    low: int
+    high: int
+    bits: int
+    limit: int
+
+    @property
+    def margin(self) -> int:
+        """Bits to spare; negative when the value does not fit."""
+        return self.limit - self.bits
+
+
+def prove(graph: Graph, profile: Profile) -> list[ProvenRange]:
+    """Bound every value of the graph and check it against the profile.
+
+    Returns:
+        One entry a value, in graph order.
+
+    Raises:
+        UnsupportedError: DS2TA-220 for every accumulator, membrane or count that could overflow (with the
+            bits it needs), DS2TA-221 for every table index that could leave its table.
+
+    """
+    proven = []
+    for name, kind in graph.types.items():
+        interval = graph.ranges[name]
+        limit = profile.state_bits if kind.dtype == "int32" else bits_needed(*DTYPE_LIMITS[kind.dtype])
+        proven.append(ProvenRange(name, interval.minimum, interval.maximum, interval.bits, limit))
+    unfit = [entry for entry in proven if entry.margin < 0]
+    if unfit:
+        raise UnsupportedError(
+            Problem(
+                "DS2TA-220",
+                f"can reach [{entry.low}, {entry.high}] and needs {entry.bits} bits, profile {profile.name} grants {entry.limit}",
+                entry.name,
+                "use fewer weight bits for this layer or a wider profile",
+            )
+            for entry in unfit
+        )
+    return proven

@@ -1,0 +1,1 @@
+"""The PyTorch models: neurons, layers, attention, one file a family."""

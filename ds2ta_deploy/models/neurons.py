@@ -1,0 +1,114 @@
+"""Leaky integrate-and-fire neurons (DS2TA Eq. 2-3), trained and on the integer grid."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+#: Steepness of the sigmoid whose derivative stands in for that of the step (SpikingJelly's default).
+SURROGATE_STEEPNESS = 4.0
+
+
+def surrogate_derivative(distance: Tensor) -> Tensor:
+    """Derivative of ``sigmoid(4 x)``, used in place of the step function's in training."""
+    sigmoid = torch.sigmoid(SURROGATE_STEEPNESS * distance)
+    return SURROGATE_STEEPNESS * sigmoid * (1.0 - sigmoid)
+
+
+class _LifOverTime(torch.autograd.Function):
+    """All T steps of the neuron at once, with the gradient written out.
+
+    The reset is held constant in the backward pass (``detach_reset``), so with
+    ``g[t] = dL/ds[t] * surrogate'(V[t] - theta) + g[t+1] * leak * (1 - s[t])``
+    the gradient of the current is ``g[t]``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, current: Tensor, threshold: float, leak: float) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        membranes = torch.empty_like(current)
+        spikes = torch.empty_like(current)
+        carried = torch.zeros_like(current[0])
+        for t in range(current.shape[0]):
+            membrane = torch.add(carried, current[t], out=membranes[t])
+            spike = spikes[t].copy_(membrane >= threshold)
+            carried = membrane * (1.0 - spike) * leak
+        ctx.save_for_backward(membranes, spikes)
+        ctx.threshold, ctx.leak = threshold, leak
+        ctx.mark_non_differentiable(membranes)
+        return spikes, membranes
+
+    @staticmethod
+    def backward(ctx: Any, spikes_grad: Tensor, _membranes_grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        membranes, spikes = ctx.saved_tensors
+        gradient = torch.empty_like(membranes)
+        for t in range(gradient.shape[0] - 1, -1, -1):
+            # Step by step and in place: whole-sequence temporaries cost more than the arithmetic.
+            sigmoid = torch.sub(membranes[t], ctx.threshold).mul_(SURROGATE_STEEPNESS).sigmoid_()
+            torch.ops.aten.sigmoid_backward.grad_input(spikes_grad[t], sigmoid, grad_input=gradient[t])
+            gradient[t].mul_(SURROGATE_STEEPNESS)
+            if t + 1 < gradient.shape[0]:
+                gradient[t].addcmul_(gradient[t + 1], torch.sub(1.0, spikes[t]).mul_(ctx.leak))
+        return gradient, None, None
+
+
+class Lif(nn.Module):
+    r"""Leaky integrate-and-fire neuron with hard reset to zero.
+
+    ``V[t] = (1 - 1/tau_m) V[t-1] (1 - s[t-1]) + I[t]`` (Eq. 2), ``s[t] = H(V[t] - theta)`` (Eq. 3),
+    firing at equality. With ``decay_input`` the current is divided by tau_m first, which is the same
+    neuron with threshold ``tau_m * theta``.
+
+    Shapes: current ``[T, B, ...]`` float -> spikes and membranes of the same shape; spikes are 0 or 1,
+    membranes are V before the reset, in units of the current.
+    """
+
+    def __init__(self, threshold: float = 1.0, membrane_time_constant: float = 2.0, *, decay_input: bool = False) -> None:
+        """Take theta in units of the current and tau_m in time steps (> 1)."""
+        super().__init__()
+        self.threshold = threshold
+        self.membrane_time_constant = membrane_time_constant
+        self.decay_input = decay_input
+
+    def forward(self, current: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``(spikes, membranes)`` of all T steps."""
+        leak = 1.0 - 1.0 / self.membrane_time_constant
+        if self.decay_input:
+            current = current / self.membrane_time_constant
+        spikes, membranes = _LifOverTime.apply(current, self.threshold, leak)
+        return spikes, membranes
+
+    def extra_repr(self) -> str:
+        """Show the settings in the module's printout."""
+        return f"threshold={self.threshold}, tau_m={self.membrane_time_constant}, decay_input={self.decay_input}"
+
+
+class IntegerLif(nn.Module):
+    """The same neuron on the integer grid, in float64 arithmetic that holds integers only.
+
+    ``V[t] = floor(V[t-1] (1 - s[t-1]) * leak_numerator / 2**leak_shift) + I[t]``, fires when
+    ``V[t] >= threshold``. For numerator 1 and shift 1 the floor loses nothing: nested floors agree
+    with the real-valued neuron at every step as long as current and threshold are integers.
+
+    Shapes: current ``[T, B, ..., C]`` (channel last) -> spikes and membranes of the same shape;
+    ``threshold`` is an integer-valued buffer ``[C]``.
+    """
+
+    threshold: Tensor
+
+    def __init__(self, threshold: Tensor, leak_numerator: int = 1, leak_shift: int = 1) -> None:
+        """Take integer thresholds ``[C]`` and the leak as a fraction with a power-of-two denominator."""
+        super().__init__()
+        self.register_buffer("threshold", threshold.to(torch.float64))
+        self.leak_numerator = leak_numerator
+        self.leak_shift = leak_shift
+
+    def forward(self, current: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``(spikes, membranes)`` of all T steps."""
+        spikes = torch.empty_like(current)
+        membranes = torch.empty_like(current)
+        carried = torch.zeros_like(current[0])
+        for t in range(current.shape[0]):
+            membrane = torch.add(carried, current[t], out=membranes[t])
+            spike = spikes[t].copy_(membrane >= self.threshold)
+            carried = torch.floor(membrane * (1.0 - spike) * self.leak_numerator / 2**self.leak_shift)
+        return spikes, membranes

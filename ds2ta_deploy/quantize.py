@@ -1,0 +1,274 @@
+"""Quantize: put a trained model on the integer grid, in place of its real weights, still PyTorch.
+
+The result is the *reference* that every engine is compared with: its weights, biases, thresholds and
+tables are integers held in float64, so that every sum and every tie is exact.
+"""
+
+import copy
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ds2ta_deploy.errors import Problem, UnsupportedError, UsageError
+from ds2ta_deploy.graph.intervals import Interval, bits_needed
+from ds2ta_deploy.graph.ops import Lif as LifOp
+from ds2ta_deploy.graph.ops import Linear as LinearOp
+from ds2ta_deploy.graph.ops import TemporalWindow as WindowOp
+from ds2ta_deploy.graph.ops import ValueType
+from ds2ta_deploy.graph.ranges import PROFILES, Profile
+from ds2ta_deploy.models.attention import Denoiser, IntegerDenoiser, SpikingAttention
+from ds2ta_deploy.models.config import Ds2taConfig
+from ds2ta_deploy.models.ds2ta import Ds2ta, IntegerPixelEncoder, IntegerReadout, PixelEncoder, Readout
+from ds2ta_deploy.models.layers import IntegerWindow, SpikingConv2d, SpikingLinear, TemporalWindow
+from ds2ta_deploy.models.neurons import IntegerLif, Lif
+
+#: Largest integer threshold of a layer, and of the first layer.
+MAX_THRESHOLD, MAX_FIRST_THRESHOLD = 2**14, 2**20
+
+#: Denominator bits of a leak that is no exact power-of-two fraction.
+_LEAK_BITS = 8
+
+
+class Quantization(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a model is put on the grid.
+
+    Attributes:
+        profile: ``cpu`` (32-bit state) or ``loihi`` (24-bit state); decides the guard bits.
+        weight_bits: bits of all weights but the first layer's, 2..8.
+        first_layer_bits: bits of the first layer's weights and input table, 8..12.
+
+    """
+
+    profile: str = "cpu"
+    weight_bits: int = 8
+    first_layer_bits: int = 10
+
+    def validate(self) -> None:
+        """Raise UsageError (DS2TA-510) naming every setting outside its range."""
+        problems = []
+        if self.profile not in PROFILES:
+            problems.append(Problem("DS2TA-510", f"the profile {self.profile!r} is not known", "profile", f"known: {', '.join(PROFILES)}"))
+        if not 2 <= self.weight_bits <= 8:
+            problems.append(Problem("DS2TA-510", f"is {self.weight_bits}, must lie in 2..8", "weight_bits"))
+        if not 8 <= self.first_layer_bits <= 12:
+            problems.append(Problem("DS2TA-510", f"is {self.first_layer_bits}, must lie in 8..12", "first_layer_bits"))
+        if problems:
+            raise UsageError(problems)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Integer weights ``[out, K]``, biases and thresholds ``[out]``: real = integer * theta / threshold."""
+
+    weight: Tensor
+    bias: Tensor
+    threshold: Tensor
+
+
+def quantize(model: Ds2ta, settings: Quantization | None = None) -> Ds2ta:
+    """Return a copy of ``model`` on the integer grid.
+
+    For every output channel c with folded weights W' and threshold theta, ``theta_c = floor(q_max theta /
+    max|W'_c|)`` and ``W_c = round(W'_c theta_c / theta)``: the membrane lives in units of ``theta / theta_c``
+    and no multiplier is needed at run time. Guard bits of the temporal windows are the exact ones where
+    the profile's state is provably wide enough, otherwise the most that fit.
+
+    Raises:
+        UsageError: DS2TA-510 for settings out of range.
+        UnsupportedError: DS2TA-202 when the model is on the grid already, DS2TA-222 when a layer cannot be
+            represented at all.
+
+    Example:
+        >>> integer_model = quantize(load_checkpoint("ckpt.safetensors"))  # doctest: +SKIP
+
+    """
+    settings = settings or Quantization()
+    settings.validate()
+    if model.quantization is not None:
+        raise UnsupportedError(Problem("DS2TA-202", "the model is already quantized"))
+    quantized = copy.deepcopy(model).eval().double()
+    with torch.no_grad():
+        _Quantizer(quantized.config, settings).run(quantized)
+    quantized.quantization = settings
+    return quantized.requires_grad_(False)
+
+
+class _Quantizer:
+    """Carries config and settings through the layers."""
+
+    def __init__(self, config: Ds2taConfig, settings: Quantization) -> None:
+        self.config = config
+        self.settings = settings
+        self.profile: Profile = PROFILES[settings.profile]
+        self.leak = leak_fraction(config.membrane_time_constant)
+
+    def run(self, model: Ds2ta) -> None:
+        """Quantize every layer in place."""
+        unit = self._encoder(model)
+        for index, stage in enumerate(model.patch.stages):
+            self._conv(stage, f"patch.stages.{index}", unit if index == 0 else None)
+        self._conv(model.patch.position, "patch.position", None)
+        largest_count = 2  # pooled spike + position spike
+        for index, block in enumerate(model.blocks):
+            self._attention(block.attn, f"blocks.{index}.attn", largest_count)
+            self._linear(block.mlp.fc1, f"blocks.{index}.mlp.fc1", largest_count + 1)
+            self._linear(block.mlp.fc2, f"blocks.{index}.mlp.fc2", 1)
+            largest_count += 2
+        model.head = quantize_readout(model.head, self.settings.weight_bits, self._tokens(model))
+
+    def _tokens(self, model: Ds2ta) -> int:
+        height, width = self.config.image_height, self.config.image_width
+        for stage in model.patch.stages:
+            height, width = ((height + 1) // 2, (width + 1) // 2) if stage.pool else (height, width)
+        return height * width * self.config.time_steps
+
+    def _encoder(self, model: Ds2ta) -> float:
+        """Bake the pixel table; returns the real value of one unit of it."""
+        encoder = model.encoder
+        if not isinstance(encoder, PixelEncoder):
+            raise UnsupportedError(Problem("DS2TA-202", "the model's pixel encoder is not a trained one", "encoder"))
+        pixels = torch.arange(256)[:, None].expand(-1, self.config.in_channels)
+        values = encoder(pixels).T.contiguous()
+        table, unit = quantize_table(values, 2 ** (self.settings.first_layer_bits - 1) - 1)
+        model.encoder = IntegerPixelEncoder(table)
+        return unit
+
+    def _conv(self, layer: SpikingConv2d, name: str, input_unit: float | None) -> None:
+        """Quantize a convolution; ``input_unit`` marks the first one."""
+        weight, bias = fold_norm(layer)
+        first = input_unit is not None
+        bits = self.settings.first_layer_bits if first else self.settings.weight_bits
+        grid = self._grid(name, weight.flatten(1) * (input_unit or 1.0), bias, layer.neuron, bits, MAX_FIRST_THRESHOLD if first else MAX_THRESHOLD)
+        layer.weight = nn.Parameter(grid.weight.view_as(weight))
+        layer.bias = nn.Parameter(grid.bias)
+        layer.norm = nn.Identity()
+        layer.neuron = IntegerLif(grid.threshold[:, None, None], *self.leak)
+
+    def _linear(self, layer: SpikingLinear, name: str, largest_count: int) -> None:
+        """Quantize a linear layer whose inputs lie in 0..largest_count."""
+        grid = self._grid(name, *fold_norm(layer), layer.neuron, self.settings.weight_bits, MAX_THRESHOLD)
+        guard = 0
+        if isinstance(layer.window, TemporalWindow):
+            taps, decay = layer.window.taps, layer.window.integer_decay
+            guard = self._window_guard_bits(grid, taps, decay, largest_count)
+            layer.window = IntegerWindow(taps, decay, guard)
+        layer.weight = nn.Parameter(grid.weight)
+        layer.bias = nn.Parameter(grid.bias)
+        layer.norm = nn.Identity()
+        layer.neuron = IntegerLif(grid.threshold * 2**guard, *self.leak)
+
+    def _attention(self, attention: SpikingAttention, name: str, largest_count: int) -> None:
+        for part in ("q", "k", "v"):
+            self._linear(getattr(attention, part), f"{name}.{part}", largest_count)
+        if not isinstance(attention.denoiser, Denoiser) or not isinstance(attention.neuron, Lif):
+            raise UnsupportedError(Problem("DS2TA-202", "the attention is not a trained one", name))
+        attention.denoiser = IntegerDenoiser(attention.denoiser.table())
+        threshold, guard = self._attention_threshold(attention.neuron, attention.scale.factor)
+        attention.scale.factor = float(2**guard)
+        attention.neuron = IntegerLif(torch.full((self.config.embed_dim,), float(threshold)), *self.leak)
+        self._linear(attention.proj, f"{name}.proj", 1)
+
+    def _attention_threshold(self, neuron: Lif, scale: float) -> tuple[int, int]:
+        """The scale divides the threshold; a fraction needs T - 1 guard bits and the ceiling to be exact."""
+        quotient = Fraction(self._threshold(neuron)).limit_denominator(10**6) / Fraction(scale).limit_denominator(10**6)
+        guard = 0 if quotient.denominator == 1 else self.config.time_steps - 1
+        return math.ceil(quotient * 2**guard), guard
+
+    def _threshold(self, neuron: Lif) -> float:
+        """Input decay is the same neuron with tau_m times the threshold."""
+        return neuron.threshold * (neuron.membrane_time_constant if neuron.decay_input else 1.0)
+
+    def _grid(self, name: str, weight: Tensor, bias: Tensor, neuron: Lif | IntegerLif, bits: int, most: int) -> _Grid:
+        if not isinstance(neuron, Lif):
+            raise UnsupportedError(Problem("DS2TA-202", "the neuron is not a trained one", name))
+        theta, largest = self._threshold(neuron), 2 ** (bits - 1) - 1
+        peak = weight.abs().amax(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
+        threshold = (largest * theta / peak).floor().clamp(1, most)
+        integer_bias = (bias * threshold / theta).round()
+        if (integer_bias.abs() >= 2**31).any():
+            channel = int(integer_bias.abs().argmax())
+            raise UnsupportedError(Problem("DS2TA-222", f"the bias of channel {channel} is {bias[channel]:.3g}, {integer_bias[channel]:.3g} on the grid: more than 32 bits", name))
+        return _Grid((weight * (threshold / theta)[:, None]).round().clamp(-largest, largest), integer_bias, threshold)
+
+    def _window_guard_bits(self, grid: _Grid, taps: int, decay: int, largest_count: int) -> int:
+        """Most guard bits, up to the exact number, with which current and membrane provably fit the state."""
+        steps = self.config.time_steps
+        exact = decay * (min(taps, steps) - 1)
+        weight, bias, threshold = (part.numpy().astype(np.int64) for part in (grid.weight, grid.bias, grid.threshold))
+        for guard in range(exact, 0, -1):
+            if threshold.max() << guard < 2 ** (self.profile.state_bits - 1) and _state_bits(weight, bias, threshold, taps, decay, guard, steps, largest_count, self.leak) <= self.profile.state_bits:
+                return guard
+        return 0
+
+
+def _state_bits(
+    weight: np.ndarray, bias: np.ndarray, threshold: np.ndarray, taps: int, decay: int, guard: int, steps: int, largest_count: int, leak: tuple[int, int]
+) -> int:
+    """Bits of the widest current or membrane, by the range rules of the ops themselves."""
+    linear = LinearOp("", (), (), weight)
+    window = WindowOp("", (), (), bias, taps, decay, guard)
+    neuron = LifOp("", (), (), threshold << guard, *leak)
+    inputs, kind = Interval.of(0, largest_count), ValueType((steps, None, 1, weight.shape[1]), "uint8")
+    (product,) = linear.infer_ranges([inputs], [kind])
+    (current,) = window.infer_ranges([product], [kind])
+    _, membrane = neuron.infer_ranges([current], [kind])
+    return max(current.bits, membrane.bits)
+
+
+def fold_norm(layer: SpikingLinear | SpikingConv2d) -> tuple[Tensor, Tensor]:
+    """Fold batch norm into weights and bias: ``W gamma / sqrt(var + eps)``, ``beta + gamma (b - mean) / sqrt(var + eps)``."""
+    norm = layer.norm
+    bias = torch.zeros(layer.weight.shape[0], dtype=torch.float64) if layer.bias is None else layer.bias.double()
+    if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+        raise UnsupportedError(Problem("DS2TA-202", f"expected a batch norm to fold, found {type(norm).__name__}"))
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        raise UnsupportedError(Problem("DS2TA-202", "the batch norm keeps no running statistics"))
+    gain = norm.weight.double() / torch.sqrt(variance.double() + norm.eps)
+    weight = layer.weight.double() * gain.view(-1, *[1] * (layer.weight.dim() - 1))
+    return weight, norm.bias.double() + gain * (bias - mean.double())
+
+
+def leak_fraction(membrane_time_constant: float) -> tuple[int, int]:
+    """Return ``(numerator, shift)`` with ``numerator / 2^shift`` nearest to ``1 - 1/tau_m``, the smallest shift that is exact.
+
+    Example:
+        >>> leak_fraction(2.0), leak_fraction(4.0)
+        ((1, 1), (3, 2))
+
+    """
+    leak = 1.0 - 1.0 / membrane_time_constant
+    for shift in range(_LEAK_BITS + 1):
+        if leak * 2**shift == round(leak * 2**shift):
+            return round(leak * 2**shift), shift
+    return round(leak * 2**_LEAK_BITS), _LEAK_BITS
+
+
+def quantize_table(values: Tensor, largest: int) -> tuple[Tensor, float]:
+    """Put a pixel table on integers within ``[-largest, largest]``; returns ``(table, real value of one unit)``.
+
+    Event counts and other tables that are multiples of one step from zero keep that step, without loss.
+    """
+    step = float(values[0, 1])
+    multiples = values / step if step else values
+    if step and torch.equal(multiples, multiples.round()) and multiples.abs().max() <= largest:
+        return multiples, step
+    unit = float(values.abs().max()) / largest
+    return (values / unit).round(), unit
+
+
+def quantize_readout(readout: nn.Module, bits: int, summands: int) -> "IntegerReadout":
+    """One scale for all classes; the mean over ``summands`` token-steps becomes a sum, and goes into scale and bias."""
+    if not isinstance(readout, Readout):
+        raise UnsupportedError(Problem("DS2TA-202", "the readout is not a trained one", "head"))
+    largest = 2 ** (bits - 1) - 1
+    unit = float(readout.weight.abs().max()) / largest or 1.0
+    bias = (readout.bias * summands / unit).round()
+    if bits_needed(int(bias.min()), int(bias.max())) > 32:
+        raise UnsupportedError(Problem("DS2TA-222", "the bias needs more than 32 bits on the grid", "head"))
+    return IntegerReadout((readout.weight / unit).round(), bias, unit / summands)

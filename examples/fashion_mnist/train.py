@@ -1,0 +1,144 @@
+"""Train the bundled network ``ds2ta-2-64`` on Fashion-MNIST, on a CPU.
+
+    python examples/fashion_mnist/train.py --data /usr/share/datasets/fashion-mnist -o ds2ta-2-64.safetensors
+
+The data are Debian's package ``dataset-fashion-mnist`` or any directory with the four idx files. After
+every epoch the whole state of the training is written beside the output as ``*.training.pt``; the same
+command with ``--resume`` goes on from there after an interruption, and gives the same network as an
+uninterrupted run.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+from torch.nn import functional
+
+from ds2ta_deploy.checkpoints import save_checkpoint
+from ds2ta_deploy.datasets import FASHION_MNIST, read_idx_directory
+from ds2ta_deploy.models.config import PRESETS
+from ds2ta_deploy.models.ds2ta import Ds2ta
+
+console = Console(stderr=True)
+
+
+@dataclass
+class Split:
+    """Pictures uint8 ``[B, H, W, 1]`` and classes int64 ``[B]``."""
+
+    images: Tensor
+    labels: Tensor
+
+
+def load(directory: Path, split: str) -> Split:
+    """Read one split of the data set."""
+    data = read_idx_directory(directory, "train" if split == "train" else "test")
+    return Split(torch.from_numpy(data.images.copy()), torch.from_numpy(data.labels))
+
+
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Shift every picture by up to two pixels and mirror half of them."""
+    height = images.shape[1]
+    padded = functional.pad(images.squeeze(-1), (2, 2, 2, 2))
+    offsets = torch.randint(0, 5, (2, len(images)), generator=generator)
+    rows, columns = (offset[:, None] + torch.arange(height) for offset in offsets)
+    mirrored = torch.rand(len(images), generator=generator) < 0.5
+    columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+    return padded[torch.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]].unsqueeze(-1)
+
+
+@torch.no_grad()
+def top1(model: Ds2ta, data: Split, batch: int = 500) -> float:
+    """Return the share of pictures whose largest logit is the right class, in percent."""
+    model.eval()
+    right = sum(
+        int((model(images).argmax(1) == labels).sum())
+        for images, labels in zip(data.images.split(batch), data.labels.split(batch), strict=True)
+    )
+    return 100.0 * right / len(data.labels)
+
+
+def learning_rate(step: int, total: int, peak: float, warmup: int = 200) -> float:
+    """Linear warm-up, then cosine decay to zero."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+
+def train_epoch(model: Ds2ta, optimizer: torch.optim.Optimizer, data: Split, epoch: int, *, epochs: int, batch: int, peak: float, seed: int) -> float:
+    """Train one pass over the data; the order depends on seed and epoch only. Returns the mean loss."""
+    model.train()
+    generator = torch.Generator().manual_seed(seed * 1000 + epoch)
+    batches = torch.randperm(len(data.labels), generator=generator).split(batch)
+    losses = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(f"epoch {epoch + 1}/{epochs}", total=len(batches))
+        for number, index in enumerate(batches):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(epoch * len(batches) + number, epochs * len(batches), peak) * group["lr_factor"]
+            loss = functional.cross_entropy(model(augment(data.images[index], generator)), data.labels[index])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+            progress.update(task, advance=1, description=f"epoch {epoch + 1}/{epochs} loss {np.mean(losses[-50:]):.3f}")
+    return float(np.mean(losses))
+
+
+def make_optimizer(model: Ds2ta, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW; decay exponents and denoiser tables have no weight decay, the exponents ten times the rate."""
+    groups: dict[str, list[torch.nn.Parameter]] = {"weights": [], "denoisers": [], "exponents": []}
+    for name, parameter in model.named_parameters():
+        kind = "exponents" if name.endswith("window.decay") else "denoisers" if "denoiser" in name or parameter.ndim < 2 else "weights"
+        groups[kind].append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": groups["weights"], "weight_decay": weight_decay, "lr_factor": 1.0},
+            {"params": groups["denoisers"], "weight_decay": 0.0, "lr_factor": 1.0},
+            {"params": groups["exponents"], "weight_decay": 0.0, "lr_factor": 10.0},
+        ]
+    )
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path, exists=True, file_okay=False), default=FASHION_MNIST, show_default=True, help="Directory with the four idx files.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("ds2ta-2-64.safetensors"), show_default=True, help="Checkpoint to write.")
+@click.option("--epochs", default=10, show_default=True)
+@click.option("--batch", default=128, show_default=True)
+@click.option("--peak-rate", default=3e-3, show_default=True, help="Peak learning rate.")
+@click.option("--weight-decay", default=0.02, show_default=True)
+@click.option("--seed", default=1, show_default=True)
+@click.option("--resume", is_flag=True, help="Go on from the state of an interrupted training.")
+def main(data: Path, output: Path, epochs: int, batch: int, peak_rate: float, weight_decay: float, seed: int, resume: bool) -> None:
+    """Train ds2ta-2-64 and write its checkpoint."""
+    torch.manual_seed(seed)
+    model = Ds2ta(PRESETS["ds2ta-2-64"])
+    optimizer = make_optimizer(model, weight_decay)
+    state_path = output.with_suffix(".training.pt")
+    start = 0
+    if resume and state_path.exists():
+        state = torch.load(state_path, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        start = state["epochs"]
+        console.print(f"going on after epoch {start}")
+    train, test = load(data, "train"), load(data, "test")
+    for epoch in range(start, epochs):
+        loss = train_epoch(model, optimizer, train, epoch, epochs=epochs, batch=batch, peak=peak_rate, seed=seed)
+        console.print(f"epoch {epoch + 1}: loss {loss:.4f}, top-1 on the test images {top1(model, test):.2f} %")
+        partial = state_path.with_suffix(".partial")
+        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epochs": epoch + 1}, partial)
+        partial.replace(state_path)
+        save_checkpoint(model, output)
+    console.print(f"wrote {output}")
+
+
+if __name__ == "__main__":
+    main()
