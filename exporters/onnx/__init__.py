@@ -1,0 +1,55 @@
+"""ONNX: opset 20, IR 10; populations are nodes of domain ``ai.ds2ta``, functions with standard integer bodies."""
+
+import onnx
+from onnx import checker, helper, inliner
+
+from ds2ta_deploy.exporters.onnx.functions import DOMAIN, DOMAIN_VERSION, OPSET, FunctionLibrary
+from ds2ta_deploy.exporters.onnx.populations import Emitter
+from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.graph.ops import Dtype, ValueType
+from ds2ta_deploy.graph.populations import group, population_values
+
+IR_VERSION = 10
+
+_ELEMENT: dict[Dtype, int] = {"uint8": onnx.TensorProto.UINT8, "int16": onnx.TensorProto.INT16, "int32": onnx.TensorProto.INT32}
+
+
+def to_onnx(graph: Graph, *, inline: bool = False) -> onnx.ModelProto:
+    """Return the graph as an ONNX model: uint8 in, int32 logits out, dynamic batch, nothing but integers.
+
+    Every population is one node; its first output is named in the main graph, its other values
+    (membrane, current …) are further outputs of the function, there for the asking. With ``inline`` the
+    functions are expanded for engines that have none, and every value keeps its dotted name.
+
+    Raises:
+        UnsupportedError: DS2TA-230 for ops that have no ONNX form, DS2TA-231 for products that some CPUs
+            would saturate.
+
+    Example:
+        >>> onnx.save(to_onnx(graph), "model.onnx")  # doctest: +SKIP
+
+    """
+    library = FunctionLibrary()
+    emitter = Emitter(graph, library, expose_all=inline)
+    for population in group(graph):
+        emitter.emit(population)
+    shown = [name for name in population_values(graph) if name != graph.output]
+    body = helper.make_graph(
+        emitter.nodes,
+        graph.name,
+        [_value_info(graph.input_name, graph.input_type)],
+        [_value_info(graph.output, graph.types[graph.output])],
+        initializer=emitter.initializers,
+        value_info=[_value_info(name, graph.types[name]) for name in shown],
+    )
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, DOMAIN_VERSION)]
+    model = helper.make_model(body, opset_imports=opsets, functions=library.functions, ir_version=IR_VERSION, producer_name="ds2ta-deploy")
+    helper.set_model_props(model, {"output_scale": repr(graph.output_scale)})
+    if inline:
+        model = inliner.inline_local_functions(model)
+    checker.check_model(model, full_check=True)
+    return model
+
+
+def _value_info(name: str, kind: ValueType) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, _ELEMENT[kind.dtype], ["batch" if size is None else size for size in kind.shape])
