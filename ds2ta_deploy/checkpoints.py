@@ -19,7 +19,8 @@ from ds2ta_deploy.errors import InputError, Problem, UnsupportedError
 from ds2ta_deploy.models.config import Ds2taConfig
 from ds2ta_deploy.models.ds2ta import Ds2ta
 
-FORMAT = "ds2ta-checkpoint/1"
+#: Key of the single header entry, which holds the config; one entry keeps the bytes independent of any map's order.
+HEADER_KEY = "ds2ta-checkpoint/1"
 FAMILIES = ("ds2ta",)
 
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -33,8 +34,8 @@ def save_checkpoint(model: Ds2ta, path: Path) -> None:
 
     """
     tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in sorted(model.state_dict().items())}
-    metadata = {"format": FORMAT, "config": msgspec.json.encode(model.config, order="sorted").decode()}
-    safetensors.torch.save_file(tensors, path, metadata)
+    config = msgspec.json.encode(model.config, order="sorted").decode()
+    path.write_bytes(safetensors.torch.save(tensors, {HEADER_KEY: config}))
 
 
 def load_checkpoint(path: str | Path) -> Ds2ta:
@@ -51,8 +52,11 @@ def load_checkpoint(path: str | Path) -> Ds2ta:
     """
     path = Path(path)
     tensors, config = _read(path)
-    model = Ds2ta(_parse_config(config, path))
-    _require_match(model.state_dict(), tensors, path)
+    parsed = _parse_config(config, path)
+    with torch.device("meta"):  # shapes only: a lying config must not allocate
+        expected = Ds2ta(parsed).state_dict()
+    _require_match(expected, tensors, path)
+    model = Ds2ta(parsed)
     model.load_state_dict(tensors)
     return model.eval()
 
@@ -76,11 +80,11 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Any]:
         raise InputError(
             Problem("DS2TA-101", f"is not a complete safetensors or PyTorch checkpoint: {error}", str(path), "check that the file was copied whole")
         ) from error
-    if metadata.get("format") != FORMAT or "config" not in metadata:
-        raise InputError(Problem("DS2TA-102", f"has no config in its header (expected format {FORMAT!r})", str(path), "save it with save_checkpoint"))
+    if HEADER_KEY not in metadata:
+        raise InputError(Problem("DS2TA-102", f"has no config in its header (entry {HEADER_KEY!r})", str(path), "save it with save_checkpoint"))
     try:
-        return tensors, json.loads(metadata["config"])
-    except ValueError as error:
+        return tensors, json.loads(metadata[HEADER_KEY])
+    except (ValueError, RecursionError) as error:
         raise InputError(Problem("DS2TA-102", f"the config in the header is not JSON: {error}", str(path))) from error
 
 
@@ -93,10 +97,15 @@ def _read_torch(path: Path) -> tuple[dict[str, Tensor], Any]:
         raise InputError(Problem("DS2TA-101", f"PyTorch refuses it with weights_only=True: {reason}", str(path), "save tensors and plain values only")) from error
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), Mapping) or "config" not in content:
         raise InputError(Problem("DS2TA-102", "does not hold 'state_dict' and 'config'", str(path), "save {'config': ..., 'state_dict': ...}"))
-    wrong = [name for name, value in content["state_dict"].items() if not isinstance(value, Tensor)]
+    wrong = [name for name, value in content["state_dict"].items() if not _is_plain(value)]
     if wrong:
-        raise InputError(Problem("DS2TA-106", "is not a tensor", f"{path}: {name}") for name in wrong)
+        raise InputError(Problem("DS2TA-106", "is not a plain dense tensor", f"{path}: {name}") for name in wrong)
     return dict(content["state_dict"]), content["config"]
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a dense tensor in memory: neither sparse nor meta, quantized or nested."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized and not value.is_nested
 
 
 def _parse_config(config: Any, path: Path) -> Ds2taConfig:

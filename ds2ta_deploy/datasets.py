@@ -1,11 +1,13 @@
 """Labelled pictures from an ``.npz`` file or from the four idx files of the MNIST family."""
 
 import gzip
+import math
 import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,10 @@ from ds2ta_deploy.errors import InputError, Problem
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 _IDX_UINT8 = 0x08
+_IDX_AXES = 4
+
+#: What NumPy and zipfile raise on damaged archives.
+_ARCHIVE_ERRORS = (OSError, ValueError, zipfile.BadZipFile, EOFError, TypeError, AttributeError, zlib.error, RuntimeError, MemoryError, KeyError, OverflowError, struct.error)
 
 
 @dataclass(frozen=True)
@@ -41,13 +47,13 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     """
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(Problem("DS2TA-131", f"cannot be read: {error}", str(path))) from error
-    if len(data) < 4 or data[:2] != b"\0\0" or data[2] != _IDX_UINT8 or len(data) < 4 + 4 * data[3]:
+    if len(data) < 4 or data[:2] != b"\0\0" or data[2] != _IDX_UINT8 or not 1 <= data[3] <= _IDX_AXES or len(data) < 4 + 4 * data[3]:
         raise InputError(Problem("DS2TA-131", "is not an idx file of unsigned bytes", str(path)))
     shape = struct.unpack_from(f">{data[3]}I", data, 4)
     body = np.frombuffer(data, np.uint8, offset=4 + 4 * len(shape))
-    if body.size != int(np.prod(shape, dtype=object)):
+    if body.size != math.prod(shape) or body.size == 0:
         raise InputError(Problem("DS2TA-131", f"announces the shape {shape} but holds {body.size} bytes", str(path)))
     return body.reshape(shape)
 
@@ -82,19 +88,31 @@ def read_npz(path: Path) -> Labelled:
 
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in ("images", "frames", "labels") if name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, TypeError, AttributeError) as error:
+    except _ARCHIVE_ERRORS as error:  # NotImplementedError is a RuntimeError
         raise InputError(Problem("DS2TA-132", f"is not a readable .npz file: {error}", str(path))) from error
-    images = arrays.get("images", arrays.get("frames"))
-    if images is None:
-        raise InputError(Problem("DS2TA-133", "has neither 'images' nor 'frames'", str(path), "save uint8 pixels under one of these names"))
-    if images.dtype != np.uint8:
-        raise InputError(Problem("DS2TA-133", f"pixels are {images.dtype}, not uint8", str(path), "give raw pixels 0..255; normalisation is part of the model"))
-    labels = arrays.get("labels")
-    if labels is not None and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
-        raise InputError(Problem("DS2TA-133", "'labels' is not a list of integers", str(path)))
-    return Labelled(images, None if labels is None else labels.astype(np.int64))
+    return _checked(arrays, str(path))
+
+
+def _checked(arrays: dict[str, NDArray[Any]], where: str) -> Labelled:
+    """Require uint8 pixels of a known rank, and one integer label a sample."""
+    kind = "images" if "images" in arrays else "frames"
+    pixels, labels = arrays.get(kind), arrays.get("labels")
+    if pixels is None:
+        raise InputError(Problem("DS2TA-133", "has neither 'images' nor 'frames'", where, "save uint8 pixels under one of these names"))
+    rank, batch_axis = (4, 0) if kind == "images" else (5, 1)
+    problems = []
+    if pixels.dtype != np.uint8:
+        problems.append(Problem("DS2TA-133", f"{kind!r} are {pixels.dtype}, not uint8", where, "give raw pixels 0..255; normalisation is part of the model"))
+    if pixels.ndim != rank:
+        axes = "[B, H, W, C]" if kind == "images" else "[T, B, H, W, C]"
+        problems.append(Problem("DS2TA-133", f"{kind!r} have shape {pixels.shape}, not {axes}", where))
+    elif labels is not None and (labels.dtype.kind not in "iu" or labels.shape != (pixels.shape[batch_axis],)):
+        problems.append(Problem("DS2TA-133", f"'labels' are {labels.dtype} {labels.shape}, not one integer a sample", where))
+    if problems:
+        raise InputError(problems)
+    return Labelled(pixels, None if labels is None else labels.astype(np.int64))
 
 
 def read_data(path: Path) -> Labelled:

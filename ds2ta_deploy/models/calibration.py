@@ -6,29 +6,11 @@ raised so that every layer fires, the attention included.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ds2ta_deploy.models.config import Ds2taConfig
 from ds2ta_deploy.models.ds2ta import Ds2ta
-
-
-def random_pixels(config: Ds2taConfig, batch: int, seed: int = 0) -> Tensor:
-    """Return smooth random pictures, or sparse random event counts, uint8, in the network's input shape.
-
-    Example:
-        >>> random_pixels(PRESETS["ds2ta-2-64"], 2).shape  # doctest: +SKIP
-        torch.Size([2, 28, 28, 1])
-
-    """
-    generator = torch.Generator().manual_seed(seed)
-    size = (config.image_height, config.image_width)
-    if config.input_kind == "frames":
-        shape = (config.time_steps, batch, *size, config.in_channels)
-        return torch.poisson(torch.full(shape, 0.25), generator).clamp(0, 255).to(torch.uint8)
-    coarse = torch.rand(batch, config.in_channels, 8, 8, generator=generator)
-    smooth = nn.functional.interpolate(coarse, size=size, mode="bilinear")
-    noise = 0.1 * torch.rand(smooth.shape, generator=generator)
-    return ((smooth + noise).clamp(0, 1) * 255).to(torch.uint8).movedim(1, -1).contiguous()
+from ds2ta_deploy.synthetic import synthetic_pixels
 
 
 def random_network(config: Ds2taConfig, seed: int = 0, *, batch: int = 8) -> Ds2ta:
@@ -51,9 +33,13 @@ def random_network(config: Ds2taConfig, seed: int = 0, *, batch: int = 8) -> Ds2
                 norm.bias.uniform_(-0.2, 0.2)
                 if name.rsplit(".", 2)[-2] in ("q", "k", "v"):
                     norm.bias.add_(0.25)
+                if config.decay_input:  # the same neuron with tau_m times the threshold
+                    norm.weight.mul_(config.membrane_time_constant)
+                    norm.bias.mul_(config.membrane_time_constant)
             for name, parameter in model.named_parameters():
                 if name.endswith("window.decay"):
-                    parameter.copy_(torch.randint(1, config.initial_decay + 1, ()))
+                    parameter.copy_(torch.randint(min(1, config.initial_decay), config.initial_decay + 1, ()))
             model.train()
-            model(random_pixels(config, batch, seed))
+            shape = tuple(batch if size is None else size for size in config.input_shape)
+            model(torch.from_numpy(synthetic_pixels(config.input_kind, shape, seed)))
     return model.eval()

@@ -1,5 +1,6 @@
 """The configuration of a DS2TA network, and the three presets."""
 
+import math
 from typing import Literal
 
 import msgspec
@@ -8,6 +9,20 @@ from ds2ta_deploy.errors import InputError, Problem
 
 #: ``images``: one picture, shown at every time step. ``frames``: one frame of event counts a step.
 InputKind = Literal["images", "frames"]
+
+#: Largest sizes that a config may ask for; beyond them a file is damaged or hostile.
+_SIZE_LIMITS = {
+    "image_height": 4096,
+    "image_width": 4096,
+    "in_channels": 64,
+    "time_steps": 1024,
+    "num_classes": 100_000,
+    "embed_dim": 8192,
+    "depth": 128,
+    "num_heads": 256,
+    "mlp_ratio": 16,
+    "temporal_window": 64,
+}
 
 
 class Ds2taConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,23 +104,24 @@ class Ds2taConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             InputError: naming every field that contradicts itself or another one.
 
         """
-        positive = (
-            "image_height image_width in_channels time_steps num_classes embed_dim depth num_heads "
-            "mlp_ratio temporal_window threshold attention_scale attention_threshold pixel_scale"
-        ).split()
-        wrong = [(name, "must be greater than zero") for name in positive if getattr(self, name) <= 0]
-        if self.embed_dim % 8 or self.embed_dim % max(self.num_heads, 1):
+        wrong = [
+            (name, f"is {getattr(self, name)}, must lie in 1..{most}") for name, most in _SIZE_LIMITS.items() if not 1 <= getattr(self, name) <= most
+        ]
+        positive = ("threshold", "attention_scale", "attention_threshold", "pixel_scale")
+        wrong += [(name, "must be a finite number greater than zero") for name in positive if not 0 < getattr(self, name) < math.inf]
+        wrong += [(name, "must be finite") for name in ("initial_denoise_threshold",) if not math.isfinite(getattr(self, name))]
+        if self.embed_dim % 8 or self.num_heads < 1 or self.embed_dim % self.num_heads:
             wrong.append(("embed_dim", "must be divisible by 8 and by num_heads"))
         if len(self.pool_stages) != 4 or set(self.pool_stages) - {"0", "1"}:
             wrong.append(("pool_stages", "must be four characters, each 0 or 1"))
-        if not self.membrane_time_constant > 1:
-            wrong.append(("membrane_time_constant", "must be greater than 1 time step"))
+        if not 1 < self.membrane_time_constant < math.inf:
+            wrong.append(("membrane_time_constant", "must be a finite number greater than 1 time step"))
         if not 0 <= self.initial_decay <= 8:
             wrong.append(("initial_decay", "must lie in 0..8"))
         if len(self.pixel_mean) != self.in_channels or len(self.pixel_std) != self.in_channels:
             wrong.append(("pixel_mean, pixel_std", "need one value a channel"))
-        if any(not value > 0 for value in self.pixel_std):
-            wrong.append(("pixel_std", "must be greater than zero"))
+        if not all(math.isfinite(value) for value in self.pixel_mean) or not all(0 < value < math.inf for value in self.pixel_std):
+            wrong.append(("pixel_mean, pixel_std", "must be finite, and the deviation greater than zero"))
         if wrong:
             raise InputError(
                 Problem("DS2TA-110", reason, f"config.{name}", "correct the checkpoint's config") for name, reason in wrong

@@ -22,7 +22,7 @@ from ds2ta_deploy.models.attention import IntegerDenoiser, SpikingAttention
 from ds2ta_deploy.models.ds2ta import Ds2ta, IntegerPixelEncoder, IntegerReadout, PatchEmbedding
 from ds2ta_deploy.models.layers import IntegerWindow, SpikingConv2d, SpikingLinear
 from ds2ta_deploy.models.neurons import IntegerLif
-from ds2ta_deploy.quantize import Quantization
+from ds2ta_deploy.quantization import Quantization
 
 #: How ties and negative numbers are rounded, wherever integers are made from reals or shifted.
 ROUNDING = "weights, biases and tables of pixels round half to even; denoiser tables round half up; shifts floor; neurons fire at equality"

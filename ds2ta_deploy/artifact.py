@@ -1,0 +1,242 @@
+"""The artifact: a directory of files with a manifest of their hashes, written whole or not at all."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import msgspec
+
+from ds2ta_deploy.errors import InputError, Problem, UsageError
+from ds2ta_deploy.graph import serialize
+from ds2ta_deploy.graph.graph import Graph
+
+SCHEMA = "ds2ta-artifact/1"
+MANIFEST, GRAPH, MODEL, REPORT = "manifest.json", "graph.safetensors", "model.onnx", "report.json"
+GOLDEN_INPUTS, GOLDEN_VALUES, GOLDEN_HASHES = "vectors/inputs.npz", "vectors/expected.npz", "vectors/hashes.json"
+
+#: Distributions whose version decides the bytes of an artifact.
+_WRITERS = ("ds2ta-deploy", "numpy", "onnx", "safetensors", "torch")
+
+#: Largest manifest that is read.
+_MANIFEST_LIMIT = 16 * 2**20
+
+
+class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Hash (SHA-256, hexadecimal) and size (bytes) of one file."""
+
+    sha256: str
+    size: int
+
+    @classmethod
+    def of(cls, data: bytes) -> "FileEntry":
+        """Describe ``data``."""
+        return cls(hashlib.sha256(data).hexdigest(), len(data))
+
+
+class ParityEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one runtime was compared on when the artifact was written."""
+
+    runtime: str
+    samples: int
+    values: int
+    integers: int
+    different: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an artifact is made of and from.
+
+    Attributes:
+        schema: version of this format.
+        target: what it was exported for.
+        inline: whether the ONNX functions are expanded.
+        versions: of the tool and of the dependencies that decide the bytes.
+        checkpoint: hash and size of the checkpoint, when it was exported from one.
+        config: the model's configuration.
+        quantization: how it was put on the grid.
+        rounding: the rounding rules, in words.
+        parity: what was compared before the artifact was released; empty when verification was switched off.
+        files: every other file of the artifact, by relative path.
+
+    """
+
+    schema: Literal["ds2ta-artifact/1"] = SCHEMA
+    target: str
+    inline: bool = False
+    versions: dict[str, str]
+    checkpoint: FileEntry | None = None
+    config: dict[str, Any]
+    quantization: dict[str, Any]
+    rounding: str
+    parity: tuple[ParityEntry, ...] = ()
+    files: dict[str, FileEntry]
+
+
+def writer_versions() -> dict[str, str]:
+    """Versions of what decides an artifact's bytes; what is not installed is left out."""
+    found = {}
+    for name in _WRITERS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An artifact that was opened and whose hashes were checked.
+
+    Attributes:
+        path: its directory.
+        manifest: what it claims to be.
+        modified: files that are not the ones exported; empty unless that was allowed.
+
+    """
+
+    path: Path
+    manifest: Manifest
+    modified: tuple[str, ...] = ()
+
+    @classmethod
+    def open(cls, path: str | Path, *, allow_modified: bool = False) -> "Artifact":
+        """Read the manifest and check every file against it.
+
+        Raises:
+            InputError: DS2TA-150 no artifact, 151 bad manifest, 152 file missing, 153 file not the one
+                exported, 155 path outside the directory; all of them at once.
+
+        """
+        path = Path(path)
+        manifest = _read_manifest(path)
+        problems, modified = [], []
+        for name, entry in manifest.files.items():
+            if not _is_inside(name):
+                problems.append(Problem("DS2TA-155", "the manifest names a path outside the artifact", ascii(name)))
+            elif not (path / name).is_file() or (path / name).is_symlink():
+                problems.append(Problem("DS2TA-152", "is missing", str(path / name), "export again"))
+            elif _hash_file(path / name) != entry:
+                modified.append(name)
+        if not allow_modified:
+            advice = "export again, or go on with --allow-modified"
+            problems += [Problem("DS2TA-153", "is not the file that was exported (its hash differs)", str(path / name), advice) for name in modified]
+        if problems:
+            raise InputError(problems)
+        return cls(path, manifest, tuple(modified))
+
+    def read(self, name: str) -> bytes:
+        """Return one file's bytes.
+
+        Raises:
+            InputError: DS2TA-152 when the manifest does not list it or it cannot be read.
+
+        """
+        if name not in self.manifest.files:
+            raise InputError(Problem("DS2TA-152", f"the artifact has no {name}", str(self.path), f"it was exported for {self.manifest.target}"))
+        try:
+            return (self.path / name).read_bytes()
+        except OSError as error:
+            raise InputError(Problem("DS2TA-152", f"cannot be read: {error.strerror}", str(self.path / name))) from error
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The integer graph."""
+        return serialize.from_bytes(self.read(GRAPH), str(self.path / GRAPH))
+
+
+def _read_manifest(path: Path) -> Manifest:
+    file = path / MANIFEST
+    if not file.is_file():
+        raise InputError(Problem("DS2TA-150", f"is not an artifact: it has no {MANIFEST}", str(path), "give the directory that an export wrote"))
+    try:
+        if file.stat().st_size > _MANIFEST_LIMIT:
+            raise InputError(Problem("DS2TA-151", f"is larger than {_MANIFEST_LIMIT} bytes", str(file)))
+        return msgspec.json.decode(file.read_bytes(), type=Manifest)
+    except OSError as error:
+        raise InputError(Problem("DS2TA-150", f"cannot be read: {error.strerror}", str(file))) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(Problem("DS2TA-151", f"is not a manifest of schema {SCHEMA}: {error}", str(file))) from error
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return bool(name) and not path.is_absolute() and ".." not in path.parts and "\\" not in name and "\0" not in name
+
+
+def _hash_file(path: Path) -> FileEntry | None:
+    try:
+        with path.open("rb") as file:
+            return FileEntry(hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
+    except OSError:
+        return None  # unreadable is not the file that was exported
+
+
+class Staging:
+    """A directory beside the output that becomes the output in one rename."""
+
+    def __init__(self, directory: Path, out: Path) -> None:
+        """Use :func:`stage` instead."""
+        self.directory = directory
+        self.out = out
+        self._files: dict[str, FileEntry] = {}
+
+    def write(self, files: Mapping[str, bytes]) -> None:
+        """Write files and remember their hashes."""
+        for name, data in files.items():
+            target = self.directory / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+            self._files[name] = FileEntry.of(data)
+
+    def artifact(self, manifest: Manifest) -> Artifact:
+        """Return what is staged so far as an artifact."""
+        return Artifact(self.directory, msgspec.structs.replace(manifest, files=dict(sorted(self._files.items()))))
+
+    def commit(self, manifest: Manifest, *, failed: bool = False) -> Artifact:
+        """Write the manifest and give the directory its name: OUT, or OUT.failed."""
+        staged = self.artifact(manifest)
+        encoded = msgspec.json.format(msgspec.json.encode(staged.manifest, order="sorted"), indent=2)
+        (self.directory / MANIFEST).write_bytes(encoded + b"\n")
+        target = failed_path(self.out) if failed else self.out
+        if failed and (target / MANIFEST).is_file():
+            shutil.rmtree(target)  # an earlier failure of the same export
+        self.directory.rename(target)
+        return Artifact(target, staged.manifest)
+
+
+def failed_path(out: Path) -> Path:
+    """Where an export whose verification failed is left."""
+    return out.with_name(out.name + ".failed")
+
+
+@contextmanager
+def stage(out: Path) -> Iterator[Staging]:
+    """Stage an artifact; whatever goes wrong inside, nothing half-written is left behind.
+
+    Raises:
+        UsageError: DS2TA-501 when the output exists, DS2TA-502 when it cannot be written (full disk …).
+
+    """
+    out = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link at OUT
+    if out.exists() or out.is_symlink():
+        raise UsageError(Problem("DS2TA-501", "the output exists already", str(out), "remove it or choose another name with -o"))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        directory = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+    except OSError as error:
+        raise UsageError(Problem("DS2TA-502", f"cannot be written: {error.strerror}", str(out))) from error
+    try:
+        directory.chmod(0o755)
+        yield Staging(directory, out)
+    except OSError as error:
+        raise UsageError(Problem("DS2TA-502", f"cannot be written: {error.strerror or error}", str(out))) from error
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)

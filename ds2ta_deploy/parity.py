@@ -1,0 +1,228 @@
+"""Parity: two traces compared, integer for integer. There is no tolerance."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ds2ta_deploy.artifact import ParityEntry
+from ds2ta_deploy.errors import ParityError, Problem
+from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.runtimes.base import Runtime, Trace
+
+#: Bytes of values that are held at once for one runtime.
+_MEMORY_BUDGET = 192 * 2**20
+
+#: A layer that fires less or more than this proves little.
+FIRING_LIMITS = (0.005, 0.95)
+
+#: Told how many samples are done.
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first place where two runtimes differ.
+
+    Attributes:
+        runtime: the one that differs from the baseline.
+        value: dotted name.
+        sample: index of the sample among all inputs.
+        step: time step; None for values without time, such as logits.
+        index: position inside the sample and step.
+        expected: the baseline's integer.
+        found: the runtime's integer; None when the shape is wrong or the value is missing.
+
+    """
+
+    runtime: str
+    value: str
+    sample: int
+    step: int | None
+    index: tuple[int, ...]
+    expected: int | None
+    found: int | None
+
+    def problem(self) -> Problem:
+        """Describe it in one line."""
+        if self.found is None:
+            return Problem("DS2TA-302", f"{self.runtime} gives no such value, or one of another shape", self.value)
+        step = "" if self.step is None else f", time step {self.step}"
+        place = f"sample {self.sample}{step}, index {list(self.index)}"
+        return Problem("DS2TA-301", f"{self.runtime} computes {self.found} where the reference has {self.expected} ({place})", self.value)
+
+
+@dataclass
+class RuntimeResult:
+    """How one runtime compares with the baseline."""
+
+    runtime: str
+    values: int = 0
+    integers: int = 0
+    different: int = 0
+    first: Divergence | None = None
+
+
+@dataclass
+class ParityReport:
+    """Result of a comparison of several runtimes on the same inputs.
+
+    Attributes:
+        samples: number of inputs.
+        results: one a runtime, the baseline first.
+        hashes: SHA-256 of every value over all samples, as the baseline computed it.
+        firing_rates: mean of every ``*.spikes``.
+        output: the baseline's logits of all samples.
+
+    """
+
+    samples: int
+    results: list[RuntimeResult]
+    hashes: dict[str, str] = field(default_factory=dict)
+    firing_rates: dict[str, float] = field(default_factory=dict)
+    output: NDArray[np.integer] = field(default_factory=lambda: np.zeros((0, 0), np.int32))
+
+    @property
+    def passed(self) -> bool:
+        """Whether not one integer differs."""
+        return all(result.different == 0 for result in self.results)
+
+    @property
+    def silent(self) -> dict[str, float]:
+        """Layers whose firing rate makes the comparison say little."""
+        low, high = FIRING_LIMITS
+        return {name: rate for name, rate in self.firing_rates.items() if not low < rate < high}
+
+    def entries(self) -> tuple[ParityEntry, ...]:
+        """Summarise for the manifest."""
+        return tuple(ParityEntry(result.runtime, self.samples, result.values, result.integers, result.different) for result in self.results)
+
+    def raise_on_difference(self) -> None:
+        """Raise ParityError (DS2TA-301, 302) with the first divergence of every runtime that differs."""
+        found = [result.first.problem() for result in self.results if result.first is not None]
+        if found:
+            raise ParityError(found)
+
+
+def compare_runtimes(
+    graph: Graph,
+    inputs: NDArray[np.uint8],
+    baseline: Runtime,
+    others: Sequence[Runtime],
+    wanted: Sequence[str],
+    *,
+    golden: dict[str, str] | None = None,
+    progress: Progress | None = None,
+) -> ParityReport:
+    """Run every runtime on the inputs, batch by batch, and compare every wanted value with the baseline's.
+
+    Args:
+        graph: gives the order and the batch axis of the values.
+        inputs: uint8, the network's input.
+        baseline: what the others are compared with.
+        others: what is compared.
+        wanted: names of the values.
+        golden: recorded hashes to compare the baseline itself with; a difference is reported as runtime ``golden``.
+        progress: told the number of samples done.
+
+    """
+    axis = graph.input_type.shape.index(None)
+    samples = inputs.shape[axis]
+    report = ParityReport(samples, [RuntimeResult(runtime.name) for runtime in (baseline, *others)])
+    digest = _Digest(graph, wanted)
+    outputs = []
+    for start, stop in _batches(graph, wanted, samples):
+        batch = inputs.take(range(start, stop), axis)
+        expected = baseline.trace(batch, wanted)
+        digest.update(expected)
+        outputs.append(expected[graph.output])
+        _tally(report.results[0], expected, expected, graph, wanted, start)
+        for runtime, result in zip(others, report.results[1:], strict=True):
+            _tally(result, expected, runtime.trace(batch, wanted), graph, wanted, start)
+        if progress is not None:
+            progress(stop)
+    report.hashes, report.firing_rates = digest.hashes(), digest.rates()
+    report.output = np.concatenate(outputs) if outputs else report.output
+    if golden is not None:
+        report.results.append(_against_golden(graph, report.hashes, golden, wanted, samples))
+    return report
+
+
+def _batches(graph: Graph, wanted: Sequence[str], samples: int) -> Iterable[tuple[int, int]]:
+    """Cut the samples so that one batch's values fit the memory budget."""
+    sizes = {"uint8": 1, "int16": 2, "int32": 4}
+    one = sum(int(np.prod([size or 1 for size in graph.types[name].shape])) * sizes[graph.types[name].dtype] for name in wanted)
+    step = max(1, min(64, _MEMORY_BUDGET // max(one, 1)))
+    return ((start, min(start + step, samples)) for start in range(0, samples, step))
+
+
+def _tally(result: RuntimeResult, expected: Trace, found: Trace, graph: Graph, wanted: Sequence[str], start: int) -> None:
+    result.values = len(wanted)
+    for name in wanted:
+        want, have = expected[name], found.get(name)
+        result.integers += want.size
+        if have is None or have.shape != want.shape:
+            result.different += want.size
+            result.first = result.first or Divergence(result.runtime, name, start, None, (), None, None)
+            continue
+        if have is want:
+            continue
+        unequal = want != have
+        count = int(np.count_nonzero(unequal))
+        result.different += count
+        if count and result.first is None:
+            result.first = _locate(result.runtime, name, want, have, unequal, graph, start)
+
+
+def _locate(runtime: str, name: str, want: NDArray[np.integer], have: NDArray[np.integer], unequal: NDArray[np.bool_], graph: Graph, start: int) -> Divergence:
+    """Find the first difference in (sample, step, rest) order."""
+    axis = graph.types[name].shape.index(None)
+    order = (axis, *(other for other in range(want.ndim) if other != axis))
+    first = tuple(int(position) for position in np.argwhere(unequal.transpose(order))[0])
+    sample, rest = first[0], first[1:]
+    step, index = (rest[0], rest[1:]) if axis == 1 else (None, rest)
+    return Divergence(runtime, name, start + sample, step, index, int(want.transpose(order)[first]), int(have.transpose(order)[first]))
+
+
+def _against_golden(graph: Graph, hashes: dict[str, str], golden: dict[str, str], wanted: Sequence[str], samples: int) -> RuntimeResult:
+    """Compare hashes; a differing hash counts as one difference, its place inside the value is unknown."""
+    result = RuntimeResult("golden")
+    for name in wanted:
+        if name not in golden:
+            continue
+        result.values += 1
+        result.integers += int(np.prod([samples if size is None else size for size in graph.types[name].shape]))
+        if hashes[name] != golden[name]:
+            result.different += 1
+            result.first = result.first or Divergence("golden", name, 0, None, (), None, None)
+    return result
+
+
+class _Digest:
+    """Hashes and firing rates that do not depend on how the samples are batched."""
+
+    def __init__(self, graph: Graph, wanted: Sequence[str]) -> None:
+        self._graph = graph
+        self._digests = {name: hashlib.sha256(f"{graph.types[name].dtype}{graph.types[name].shape}".encode()) for name in wanted}
+        self._sums = {name: [0, 0] for name in wanted if name.endswith(".spikes")}
+
+    def update(self, trace: Trace) -> None:
+        """Add one batch."""
+        for name, digest in self._digests.items():
+            value = trace[name]
+            kind = self._graph.types[name]
+            little = np.moveaxis(value, kind.shape.index(None), 0).astype(np.dtype(kind.dtype).newbyteorder("<"))
+            digest.update(np.ascontiguousarray(little))
+            if name in self._sums:
+                self._sums[name][0] += int(value.sum(dtype=np.int64))
+                self._sums[name][1] += value.size
+
+    def hashes(self) -> dict[str, str]:
+        """Return the hashes so far."""
+        return {name: digest.hexdigest() for name, digest in self._digests.items()}
+
+    def rates(self) -> dict[str, float]:
+        """Return the firing rates so far."""
+        return {name: total / max(count, 1) for name, (total, count) in self._sums.items()}

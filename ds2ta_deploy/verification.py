@@ -1,0 +1,80 @@
+"""Verify: run an artifact on every runtime asked for and compare every value."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, Artifact
+from ds2ta_deploy.datasets import read_npz
+from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.graph.populations import population_values
+from ds2ta_deploy.parity import ParityReport, Progress, compare_runtimes
+from ds2ta_deploy.runtimes.base import RUNTIMES, open_runtime
+from ds2ta_deploy.runtimes.reference import ReferenceRuntime
+
+#: ``populations``: what passes between populations. ``all``: currents, membranes, attention maps as well.
+Values = Literal["populations", "all"]
+
+
+def wanted_values(graph: Graph, values: Values) -> tuple[str, ...]:
+    """Names of the values to compare."""
+    return graph.observable if values == "all" else population_values(graph)
+
+
+def available_runtimes(*, with_checkpoint: bool) -> list[str]:
+    """Names of the runtimes besides the baseline that can run here."""
+    return [name for name, info in RUNTIMES.items() if name != "reference" and info.available and (with_checkpoint or not info.needs_checkpoint)]
+
+
+def verify(
+    artifact: Artifact | str | Path,
+    runtimes: Sequence[str] | None = None,
+    *,
+    inputs: NDArray[np.uint8] | None = None,
+    checkpoint: str | Path | None = None,
+    values: Values = "populations",
+    progress: Progress | None = None,
+) -> ParityReport:
+    """Compare runtimes with the graph's own execution, and that with the recorded hashes.
+
+    Args:
+        artifact: what to verify, opened or its directory.
+        runtimes: names; by default every one that can run here.
+        inputs: uint8; by default the artifact's golden inputs, for which hashes are recorded.
+        checkpoint: needed by the runtime ``torch``.
+        values: which values to compare.
+        progress: told the number of samples done.
+
+    Returns:
+        The report; ``report.passed`` says whether not one integer differs.
+
+    Raises:
+        InputError: when artifact or inputs are invalid.
+        MissingRuntimeError: when a runtime is not installed.
+
+    Example:
+        >>> verify("build/", runtimes=["onnxruntime"]).passed  # doctest: +SKIP
+        True
+
+    """
+    opened = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
+    graph = opened.graph
+    golden = None
+    if inputs is None:
+        inputs = golden_inputs(opened)
+        golden = json.loads(opened.read(GOLDEN_HASHES))
+    graph.check_input(inputs)
+    path = Path(checkpoint) if checkpoint is not None else None
+    names = runtimes if runtimes is not None else available_runtimes(with_checkpoint=path is not None)
+    others = [open_runtime(name, opened, path) for name in names if name != ReferenceRuntime.name]
+    return compare_runtimes(graph, inputs, ReferenceRuntime(graph), others, wanted_values(graph, values), golden=golden, progress=progress)
+
+
+def golden_inputs(artifact: Artifact) -> NDArray[np.uint8]:
+    """Return the inputs that the artifact was verified on when it was written."""
+    artifact.read(GOLDEN_INPUTS)  # raises when the artifact has none
+    return read_npz(artifact.path / GOLDEN_INPUTS).images

@@ -1,0 +1,116 @@
+"""What a runtime is, which ones there are, and how one is opened."""
+
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ds2ta_deploy.artifact import Artifact
+from ds2ta_deploy.errors import MissingRuntimeError, Problem, UsageError
+
+#: Name of a value -> its integers.
+Trace = dict[str, NDArray[np.integer]]
+
+
+class Runtime(ABC):
+    """Something that runs a frozen network."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def trace(self, inputs: NDArray[np.uint8], wanted: Sequence[str]) -> Trace:
+        """Run the inputs and return the wanted values and always the output.
+
+        Raises:
+            InputError: DS2TA-120 or 121 when the inputs do not fit the network.
+
+        """
+
+
+@dataclass(frozen=True)
+class RuntimeInfo:
+    """A runtime that can be asked for by name.
+
+    Attributes:
+        name: as given to ``--runtime``.
+        about: one line for people.
+        needs: modules it imports.
+        install: the one command that installs them.
+        needs_checkpoint: whether it runs the PyTorch model and so needs the checkpoint.
+        open: makes it from an artifact and, if needed, the checkpoint's path.
+
+    """
+
+    name: str
+    about: str
+    needs: tuple[str, ...]
+    install: str
+    needs_checkpoint: bool
+    open: Callable[[Artifact, Path | None], Runtime]
+
+    @property
+    def available(self) -> bool:
+        """Whether everything it imports is installed."""
+        return all(importlib.util.find_spec(module) is not None for module in self.needs)
+
+
+def _open_reference(artifact: Artifact, _checkpoint: Path | None) -> Runtime:
+    from ds2ta_deploy.runtimes.reference import ReferenceRuntime
+
+    return ReferenceRuntime(artifact.graph)
+
+
+def _open_pytorch(artifact: Artifact, checkpoint: Path | None) -> Runtime:
+    from ds2ta_deploy.runtimes.pytorch import open_quantized
+
+    if checkpoint is None:
+        raise UsageError(Problem("DS2TA-503", "the runtime 'torch' runs the checkpoint itself", mend="give it with --checkpoint FILE"))
+    return open_quantized(artifact, checkpoint)
+
+
+def _open_onnxruntime(artifact: Artifact, _checkpoint: Path | None) -> Runtime:
+    from ds2ta_deploy.runtimes.ort import OnnxRuntime
+
+    return OnnxRuntime.from_artifact(artifact)
+
+
+def _open_onnx_reference(artifact: Artifact, _checkpoint: Path | None) -> Runtime:
+    from ds2ta_deploy.runtimes.onnx_reference import OnnxReferenceRuntime
+
+    return OnnxReferenceRuntime.from_artifact(artifact)
+
+
+_BASE = "pip install ds2ta-deploy"
+_TORCH = "pip install 'ds2ta-deploy[torch]'"
+
+#: Every runtime that runs an artifact; the first one is the baseline that the others are compared with.
+RUNTIMES: dict[str, RuntimeInfo] = {
+    info.name: info
+    for info in (
+        RuntimeInfo("reference", "the integer graph in NumPy, its own definition", ("numpy",), _BASE, False, _open_reference),
+        RuntimeInfo("torch", "the quantized PyTorch model", ("torch",), _TORCH, True, _open_pytorch),
+        RuntimeInfo("onnxruntime", "ONNX Runtime on the exported file", ("onnx", "onnxruntime"), _BASE, False, _open_onnxruntime),
+        RuntimeInfo("onnx-reference", "onnx's own ReferenceEvaluator on the exported file (slow)", ("onnx",), _BASE, False, _open_onnx_reference),
+    )
+}
+
+
+def open_runtime(name: str, artifact: Artifact, checkpoint: Path | None = None) -> Runtime:
+    """Open a runtime by name.
+
+    Raises:
+        UsageError: DS2TA-504 unknown name, DS2TA-503 a checkpoint is needed.
+        MissingRuntimeError: DS2TA-401 when what it needs is not installed.
+
+    """
+    info = RUNTIMES.get(name)
+    if info is None:
+        raise UsageError(Problem("DS2TA-504", f"there is no runtime {name!r}", mend=f"there are: {', '.join(RUNTIMES)}"))
+    if not info.available:
+        raise MissingRuntimeError(Problem("DS2TA-401", f"the runtime {name!r} needs {', '.join(info.needs)}", mend=info.install))
+    return info.open(artifact, checkpoint)

@@ -1,0 +1,108 @@
+"""What the runtimes of an exported ONNX file have in common: parsing it and bringing out its inner values."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import helper
+
+from ds2ta_deploy.artifact import MODEL, Artifact
+from ds2ta_deploy.errors import InputError, Problem, UsageError
+from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.graph.ops import Dtype
+from ds2ta_deploy.runtimes.base import Runtime, Trace
+
+#: Runs a loaded file: names of outputs, name -> input array.
+Session = Callable[[list[str], dict[str, NDArray[Any]]], Sequence[Any]]
+
+_ELEMENT: dict[Dtype, int] = {"uint8": onnx.TensorProto.UINT8, "int16": onnx.TensorProto.INT16, "int32": onnx.TensorProto.INT32}
+
+
+class OnnxFileRuntime(Runtime):
+    """Runs ``model.onnx``; inner values are exposed on demand, one session for each set of them."""
+
+    engine: ClassVar[str]
+
+    def __init__(self, data: bytes, graph: Graph, where: str = MODEL) -> None:
+        """Take the file's bytes and the graph it was exported from.
+
+        Raises:
+            InputError: DS2TA-160 when the bytes are no ONNX file.
+
+        """
+        try:
+            self._model = onnx.load_model_from_string(data)
+        except (DecodeError, ValueError) as error:
+            raise InputError(Problem("DS2TA-160", f"is not an ONNX file: {error}", where)) from error
+        self._graph = graph
+        self._where = where
+        self._sessions: dict[tuple[str, ...], tuple[Session, list[str]]] = {}
+
+    @classmethod
+    def from_artifact(cls, artifact: Artifact) -> Self:
+        """Open the artifact's model."""
+        return cls(artifact.read(MODEL), artifact.graph, str(artifact.path / MODEL))
+
+    @abstractmethod
+    def load(self, model: onnx.ModelProto) -> Session:
+        """Load a model into the engine."""
+
+    def trace(self, inputs: NDArray[np.uint8], wanted: Sequence[str]) -> Trace:
+        """Run the file.
+
+        Raises:
+            InputError: DS2TA-120 or 121 for inputs that do not fit; DS2TA-161 when the engine cannot load or
+                run the file.
+
+        """
+        self._graph.check_input(inputs)
+        key = tuple(wanted)
+        try:
+            if key not in self._sessions:
+                model, outputs = expose(self._model, self._graph, wanted)
+                self._sessions[key] = self.load(model), outputs
+            session, outputs = self._sessions[key]
+            values = session(outputs, {self._graph.input_name: inputs})
+        except Exception as error:  # engines raise types of their own, and whatever Python raises
+            reason = " ".join(str(error).split())
+            raise InputError(Problem("DS2TA-161", f"{self.engine} cannot run it: {reason}", self._where)) from error
+        return {name: np.asarray(value) for name, value in zip(outputs, values, strict=True)}
+
+
+def expose(model: onnx.ModelProto, graph: Graph, wanted: Sequence[str]) -> tuple[onnx.ModelProto, list[str]]:
+    """Return a copy whose outputs are the file's own and the wanted values, and the outputs' names.
+
+    A population's further values are outputs of its function that the file leaves unnamed; the name
+    ``<population>.<function output>`` brings them out.
+
+    Raises:
+        UsageError: DS2TA-505 when a wanted value is no value of the network.
+
+    """
+    unknown = [name for name in wanted if name not in graph.types]
+    if unknown:
+        raise UsageError(Problem("DS2TA-505", "is no value of this network", name, "ds2ta inspect lists them") for name in unknown)
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(model)
+    functions = {(function.domain, function.name): function for function in exposed.functions}
+    names, made = set(wanted), set[str]()
+    for node in exposed.graph.node:
+        function = functions.get((node.domain, node.op_type))
+        if function is not None and node.output:
+            population = node.output[0].rsplit(".", 1)[0]
+            for index, formal in enumerate(function.output[: len(node.output)]):
+                if not node.output[index] and f"{population}.{formal}" in names:
+                    node.output[index] = f"{population}.{formal}"
+        made.update(node.output)
+    outputs = [output.name for output in exposed.graph.output]
+    for name in wanted:
+        if name in made and name not in outputs:
+            kind = graph.types[name]
+            shape = ["batch" if size is None else size for size in kind.shape]
+            exposed.graph.output.append(helper.make_tensor_value_info(name, _ELEMENT[kind.dtype], shape))
+            outputs.append(name)
+    return exposed, outputs

@@ -1,0 +1,27 @@
+"""Runtime ``onnx-reference``: onnx's own ReferenceEvaluator on the exported file, a second opinion in Python."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import onnx
+from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
+
+from ds2ta_deploy.runtimes.onnx_file import OnnxFileRuntime, Session
+
+
+class OnnxReferenceRuntime(OnnxFileRuntime):
+    """Evaluates the file node by node in NumPy."""
+
+    name: ClassVar[str] = "onnx-reference"
+    engine: ClassVar[str] = "onnx's ReferenceEvaluator"
+
+    def load(self, model: onnx.ModelProto) -> Session:
+        """Make an evaluator."""
+        evaluator = ReferenceEvaluator(model)
+
+        def run(outputs: list[str], feeds: dict[str, NDArray[Any]]) -> Sequence[Any]:
+            values: Sequence[Any] = evaluator.run(outputs, feeds)
+            return values
+
+        return run

@@ -1,0 +1,31 @@
+"""Runtime ``onnxruntime``: stock ONNX Runtime on the exported file."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from ds2ta_deploy.runtimes.onnx_file import OnnxFileRuntime, Session
+
+_ERRORS_ONLY = 3
+
+
+class OnnxRuntime(OnnxFileRuntime):
+    """Runs the file on ONNX Runtime's CPU provider."""
+
+    name: ClassVar[str] = "onnxruntime"
+    engine: ClassVar[str] = "ONNX Runtime"
+
+    def load(self, model: onnx.ModelProto) -> Session:
+        """Open a session."""
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _ERRORS_ONLY
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+        def run(outputs: list[str], feeds: dict[str, NDArray[Any]]) -> Sequence[Any]:
+            values: Sequence[Any] = session.run(outputs, feeds)
+            return values
+
+        return run

@@ -1,0 +1,102 @@
+"""Runtimes ``torch`` (the quantized model) and ``torch-float`` (the trained one), watched through their probes."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ds2ta_deploy.artifact import Artifact
+from ds2ta_deploy.checkpoints import load_checkpoint
+from ds2ta_deploy.errors import InputError, Problem, UnsupportedError
+from ds2ta_deploy.graph.graph import Graph, store
+from ds2ta_deploy.models.ds2ta import Ds2ta
+from ds2ta_deploy.models.probe import Watch
+from ds2ta_deploy.quantization import Quantization, quantize
+from ds2ta_deploy.runtimes.base import Runtime, Trace
+
+
+class PytorchRuntime(Runtime):
+    """Runs the quantized PyTorch model: the reference that all engines are compared with."""
+
+    name: ClassVar[str] = "torch"
+
+    def __init__(self, model: Ds2ta, graph: Graph) -> None:
+        """Take the quantized model and the graph frozen from it, which gives the storage types."""
+        if model.quantization is None:
+            raise UnsupportedError(Problem("DS2TA-202", "the runtime 'torch' needs a quantized model", mend="call quantize(model) first"))
+        self._model = model
+        self._graph = graph
+
+    def trace(self, inputs: NDArray[np.uint8], wanted: Sequence[str]) -> Trace:
+        """Run the model; a value that is no integer, or does not fit its storage type, is an error."""
+        self._graph.check_input(inputs)
+        values: Trace = {}
+
+        def keep(name: str, value: Tensor) -> None:
+            array = value.numpy()
+            integers = array.astype(np.int64)
+            if not np.array_equal(integers, array):
+                raise UnsupportedError(Problem("DS2TA-203", "the quantized model computed a value that is no integer", name))
+            values[name] = store(integers, self._graph.types[name], name)
+
+        names = {*wanted, self._graph.output}
+        with Watch(self._model, keep, names.__contains__), torch.inference_mode():
+            self._model(torch.from_numpy(np.ascontiguousarray(inputs)))
+        return values
+
+
+def open_quantized(artifact: Artifact, checkpoint: Path) -> PytorchRuntime:
+    """Quantize the checkpoint that the artifact was exported from, with the same settings.
+
+    Raises:
+        InputError: DS2TA-156 when it is another checkpoint; whatever reading it raises.
+
+    """
+    recorded = artifact.manifest.checkpoint
+    try:
+        found = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(Problem("DS2TA-101", f"cannot be read: {error.strerror}", str(checkpoint))) from error
+    if recorded is not None and recorded.sha256 != found:
+        raise InputError(Problem("DS2TA-156", "is not the checkpoint that the artifact was exported from", str(checkpoint)))
+    settings = msgspec.convert(artifact.manifest.quantization, Quantization)
+    return PytorchRuntime(quantize(load_checkpoint(checkpoint), settings), artifact.graph)
+
+
+class FloatRuntime:
+    """Runs the trained model in float32: rung 0, where agreement is measured, not demanded."""
+
+    name: ClassVar[str] = "torch-float"
+
+    def __init__(self, model: Ds2ta) -> None:
+        """Take a trained model."""
+        self._model = model.eval()
+
+    @property
+    def value_names(self) -> tuple[str, ...]:
+        """Names of all values that can be watched, spikes, sums and logits first to last."""
+        return tuple(name for name, module in self._model.named_modules() if type(module).__name__ == "Probe")
+
+    def trace(self, inputs: NDArray[np.uint8], wanted: Sequence[str]) -> dict[str, NDArray[np.floating]]:
+        """Run the model and return the wanted values and always ``head.logits``.
+
+        Raises:
+            InputError: DS2TA-120 or 121 when the inputs do not fit the network.
+
+        """
+        config = self._model.config
+        expected = config.input_shape
+        fits = inputs.ndim == len(expected) and all(want in (None, have) for want, have in zip(expected, inputs.shape, strict=False))
+        if not fits or inputs.dtype != np.uint8:
+            raise InputError(Problem("DS2TA-121", f"is {inputs.dtype} {inputs.shape}, the network takes uint8 {expected}", config.input_kind))
+        values: dict[str, NDArray[np.floating]] = {}
+        names = {*wanted, "head.logits"}
+        with Watch(self._model, lambda name, value: values.__setitem__(name, value.numpy()), names.__contains__), torch.inference_mode():
+            self._model(torch.from_numpy(np.ascontiguousarray(inputs)))
+        return values
