@@ -127,7 +127,9 @@ class Artifact:
                 modified.append(name)
         if not allow_modified:
             advice = "export again, or go on with --allow-modified"
-            problems += [Problem("DS2TA-153", "is not the file that was exported (its hash differs)", str(path / name), advice) for name in modified]
+            problems += [
+                Problem("DS2TA-153", "is not the file that was exported (its hash differs)", str(path / name), advice) for name in modified
+            ]
         if problems:
             raise InputError(problems)
         return cls(path, manifest, tuple(modified))
@@ -140,7 +142,9 @@ class Artifact:
 
         """
         if name not in self.manifest.files:
-            raise InputError(Problem("DS2TA-152", f"the artifact has no {name}", str(self.path), f"it was exported for {self.manifest.target}"))
+            raise InputError(
+                Problem("DS2TA-152", f"the artifact has no {name}", str(self.path), f"it was exported for {self.manifest.target}")
+            )
         try:
             return (self.path / name).read_bytes()
         except OSError as error:
@@ -155,7 +159,9 @@ class Artifact:
 def _read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST
     if not file.is_file():
-        raise InputError(Problem("DS2TA-150", f"is not an artifact: it has no {MANIFEST}", str(path), "give the directory that an export wrote"))
+        raise InputError(
+            Problem("DS2TA-150", f"is not an artifact: it has no {MANIFEST}", str(path), "give the directory that an export wrote")
+        )
     try:
         if file.stat().st_size > _MANIFEST_LIMIT:
             raise InputError(Problem("DS2TA-151", f"is larger than {_MANIFEST_LIMIT} bytes", str(file)))

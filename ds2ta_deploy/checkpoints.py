@@ -78,10 +78,17 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Any]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise InputError(
-            Problem("DS2TA-101", f"is not a complete safetensors or PyTorch checkpoint: {error}", str(path), "check that the file was copied whole")
+            Problem(
+                "DS2TA-101",
+                f"is not a complete safetensors or PyTorch checkpoint: {error}",
+                str(path),
+                "check that the file was copied whole",
+            )
         ) from error
     if HEADER_KEY not in metadata:
-        raise InputError(Problem("DS2TA-102", f"has no config in its header (entry {HEADER_KEY!r})", str(path), "save it with save_checkpoint"))
+        raise InputError(
+            Problem("DS2TA-102", f"has no config in its header (entry {HEADER_KEY!r})", str(path), "save it with save_checkpoint")
+        )
     try:
         return tensors, json.loads(metadata[HEADER_KEY])
     except (ValueError, RecursionError) as error:
@@ -94,9 +101,13 @@ def _read_torch(path: Path) -> tuple[dict[str, Tensor], Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, KeyError and more on damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(Problem("DS2TA-101", f"PyTorch refuses it with weights_only=True: {reason}", str(path), "save tensors and plain values only")) from error
+        raise InputError(
+            Problem("DS2TA-101", f"PyTorch refuses it with weights_only=True: {reason}", str(path), "save tensors and plain values only")
+        ) from error
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), Mapping) or "config" not in content:
-        raise InputError(Problem("DS2TA-102", "does not hold 'state_dict' and 'config'", str(path), "save {'config': ..., 'state_dict': ...}"))
+        raise InputError(
+            Problem("DS2TA-102", "does not hold 'state_dict' and 'config'", str(path), "save {'config': ..., 'state_dict': ...}")
+        )
     wrong = [name for name, value in content["state_dict"].items() if not _is_plain(value)]
     if wrong:
         raise InputError(Problem("DS2TA-106", "is not a plain dense tensor", f"{path}: {name}") for name in wrong)
@@ -105,7 +116,13 @@ def _read_torch(path: Path) -> tuple[dict[str, Tensor], Any]:
 
 def _is_plain(value: Any) -> bool:
     """Whether it is a dense tensor in memory: neither sparse nor meta, quantized or nested."""
-    return isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized and not value.is_nested
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+        and not value.is_nested
+    )
 
 
 def _parse_config(config: Any, path: Path) -> Ds2taConfig:
@@ -113,7 +130,9 @@ def _parse_config(config: Any, path: Path) -> Ds2taConfig:
         raise InputError(Problem("DS2TA-102", "the config is not a table of fields", str(path)))
     family = config.get("family")
     if family not in FAMILIES:
-        raise UnsupportedError(Problem("DS2TA-201", f"the model family {family!r} is not known", str(path), f"known: {', '.join(FAMILIES)}"))
+        raise UnsupportedError(
+            Problem("DS2TA-201", f"the model family {family!r} is not known", str(path), f"known: {', '.join(FAMILIES)}")
+        )
     try:
         return msgspec.convert(config, Ds2taConfig)
     except msgspec.ValidationError as error:

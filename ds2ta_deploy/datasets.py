@@ -21,7 +21,20 @@ _IDX_UINT8 = 0x08
 _IDX_AXES = 4
 
 #: What NumPy and zipfile raise on damaged archives.
-_ARCHIVE_ERRORS = (OSError, ValueError, zipfile.BadZipFile, EOFError, TypeError, AttributeError, zlib.error, RuntimeError, MemoryError, KeyError, OverflowError, struct.error)
+_ARCHIVE_ERRORS = (
+    OSError,
+    ValueError,
+    zipfile.BadZipFile,
+    EOFError,
+    TypeError,
+    AttributeError,
+    zlib.error,
+    RuntimeError,
+    MemoryError,
+    KeyError,
+    OverflowError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +117,11 @@ def _checked(arrays: dict[str, NDArray[Any]], where: str) -> Labelled:
     rank, batch_axis = (4, 0) if kind == "images" else (5, 1)
     problems = []
     if pixels.dtype != np.uint8:
-        problems.append(Problem("DS2TA-133", f"{kind!r} are {pixels.dtype}, not uint8", where, "give raw pixels 0..255; normalisation is part of the model"))
+        problems.append(
+            Problem(
+                "DS2TA-133", f"{kind!r} are {pixels.dtype}, not uint8", where, "give raw pixels 0..255; normalisation is part of the model"
+            )
+        )
     if pixels.ndim != rank:
         axes = "[B, H, W, C]" if kind == "images" else "[T, B, H, W, C]"
         problems.append(Problem("DS2TA-133", f"{kind!r} have shape {pixels.shape}, not {axes}", where))

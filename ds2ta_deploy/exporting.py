@@ -2,11 +2,12 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -75,6 +76,7 @@ def export(
     values: Values = "populations",
     provenance: Provenance | None = None,
     progress: Progress | None = None,
+    on_report: Callable[[ParityReport], None] | None = None,
 ) -> Artifact:
     """Write a graph as an artifact, after every runtime asked for computed the same integers.
 
@@ -89,6 +91,7 @@ def export(
         values: which values to compare and hash.
         provenance: what the manifest says of the graph's origin.
         progress: told the number of samples done.
+        on_report: told the result of the comparison, whatever it is.
 
     Raises:
         UsageError: DS2TA-501 the output exists, 502 it cannot be written, 506 unknown target.
@@ -124,6 +127,8 @@ def export(
             others.insert(0, reference)
         wanted = wanted_values(graph, values)
         report = compare_runtimes(graph, inputs, ReferenceRuntime(graph), others, wanted, progress=progress)
+        if on_report is not None:
+            on_report(report)
         staging.write(_vectors(graph, inputs, report))
         staging.write({REPORT: _json(build_report(graph, report))})
         written = staging.commit(_with_parity(manifest, report, verified=bool(others)), failed=not report.passed)
@@ -134,8 +139,6 @@ def export(
 
 
 def _with_parity(manifest: Manifest, report: ParityReport, *, verified: bool) -> Manifest:
-    import msgspec
-
     return msgspec.structs.replace(manifest, parity=report.entries() if verified else ())
 
 

@@ -176,7 +176,9 @@ def _tally(result: RuntimeResult, expected: Trace, found: Trace, graph: Graph, w
             result.first = _locate(result.runtime, name, want, have, unequal, graph, start)
 
 
-def _locate(runtime: str, name: str, want: NDArray[np.integer], have: NDArray[np.integer], unequal: NDArray[np.bool_], graph: Graph, start: int) -> Divergence:
+def _locate(
+    runtime: str, name: str, want: NDArray[np.integer], have: NDArray[np.integer], unequal: NDArray[np.bool_], graph: Graph, start: int
+) -> Divergence:
     """Find the first difference in (sample, step, rest) order."""
     axis = graph.types[name].shape.index(None)
     order = (axis, *(other for other in range(want.ndim) if other != axis))

@@ -143,7 +143,9 @@ class _Quantizer:
         weight, bias = fold_norm(layer)
         first = input_unit is not None
         bits = self.settings.first_layer_bits if first else self.settings.weight_bits
-        grid = self._grid(name, weight.flatten(1) * (input_unit or 1.0), bias, layer.neuron, bits, MAX_FIRST_THRESHOLD if first else MAX_THRESHOLD)
+        grid = self._grid(
+            name, weight.flatten(1) * (input_unit or 1.0), bias, layer.neuron, bits, MAX_FIRST_THRESHOLD if first else MAX_THRESHOLD
+        )
         layer.weight = nn.Parameter(grid.weight.view_as(weight))
         layer.bias = nn.Parameter(grid.bias)
         layer.norm = nn.Identity()
@@ -192,7 +194,13 @@ class _Quantizer:
         integer_bias = (bias * threshold / theta).round()
         if (integer_bias.abs() >= 2**31).any():
             channel = int(integer_bias.abs().argmax())
-            raise UnsupportedError(Problem("DS2TA-222", f"the bias of channel {channel} is {bias[channel]:.3g}, {integer_bias[channel]:.3g} on the grid: more than 32 bits", name))
+            raise UnsupportedError(
+                Problem(
+                    "DS2TA-222",
+                    f"the bias of channel {channel} is {bias[channel]:.3g}, {integer_bias[channel]:.3g} on the grid: more than 32 bits",
+                    name,
+                )
+            )
         return _Grid((weight * (threshold / theta)[:, None]).round().clamp(-largest, largest), integer_bias, threshold)
 
     def _window_guard_bits(self, grid: _Grid, taps: int, decay: int, largest_count: int) -> int:
@@ -201,13 +209,24 @@ class _Quantizer:
         exact = decay * (min(taps, steps) - 1)
         weight, bias, threshold = (part.numpy().astype(np.int64) for part in (grid.weight, grid.bias, grid.threshold))
         for guard in range(exact, 0, -1):
-            if threshold.max() << guard < 2 ** (self.profile.state_bits - 1) and _state_bits(weight, bias, threshold, taps, decay, guard, steps, largest_count, self.leak) <= self.profile.state_bits:
+            if (
+                threshold.max() << guard < 2 ** (self.profile.state_bits - 1)
+                and _state_bits(weight, bias, threshold, taps, decay, guard, steps, largest_count, self.leak) <= self.profile.state_bits
+            ):
                 return guard
         return 0
 
 
 def _state_bits(
-    weight: np.ndarray, bias: np.ndarray, threshold: np.ndarray, taps: int, decay: int, guard: int, steps: int, largest_count: int, leak: tuple[int, int]
+    weight: np.ndarray,
+    bias: np.ndarray,
+    threshold: np.ndarray,
+    taps: int,
+    decay: int,
+    guard: int,
+    steps: int,
+    largest_count: int,
+    leak: tuple[int, int],
 ) -> int:
     """Bits of the widest current or membrane, by the range rules of the ops themselves."""
     linear = LinearOp("", (), (), weight)

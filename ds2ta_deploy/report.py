@@ -24,7 +24,9 @@ def build_report(graph: Graph, parity: ParityReport) -> dict[str, Any]:
         "memory": memory(graph),
         "dense_operations": sum(dense_operations(graph, op) for op in graph),
         "populations": [_population(graph, entry.name, entry.kind, entry.ops) for entry in group(graph)],
-        "ranges": {entry.name: {"low": entry.low, "high": entry.high, "bits": entry.bits, "limit": entry.limit} for entry in prove(graph, profile)},
+        "ranges": {
+            entry.name: {"low": entry.low, "high": entry.high, "bits": entry.bits, "limit": entry.limit} for entry in prove(graph, profile)
+        },
         "firing_rates": {name: round(rate, 6) for name, rate in parity.firing_rates.items()},
         "silent": sorted(parity.silent),
         "parity": [{"runtime": r.runtime, "values": r.values, "integers": r.integers, "different": r.different} for r in parity.results],
@@ -66,9 +68,18 @@ def _population(graph: Graph, name: str, kind: str, members: tuple[Op, ...]) -> 
             case Linear() | Conv2d() | Readout():
                 entry |= {"weight_shape": list(op.weight.shape), "weight_range": [int(op.weight.min()), int(op.weight.max())]}
             case TemporalWindow() if op.taps > 1:
-                entry |= {"taps": op.taps, "decay": op.decay, "guard_bits": op.guard_bits, "window_exact": op.guard_bits >= op.decay * (op.taps - 1)}
+                entry |= {
+                    "taps": op.taps,
+                    "decay": op.decay,
+                    "guard_bits": op.guard_bits,
+                    "window_exact": op.guard_bits >= op.decay * (op.taps - 1),
+                }
             case Lif():
-                entry |= {"threshold_range": [int(op.threshold.min()), int(op.threshold.max())], "leak": [op.leak_numerator, op.leak_shift], "leak_exact": op.exact}
+                entry |= {
+                    "threshold_range": [int(op.threshold.min()), int(op.threshold.max())],
+                    "leak": [op.leak_numerator, op.leak_shift],
+                    "leak_exact": op.exact,
+                }
             case Lookup():
                 entry |= {"table_range": [int(op.table.min()), int(op.table.max())], "table_entries": int(op.table.shape[1])}
             case _:

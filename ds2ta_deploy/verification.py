@@ -27,7 +27,9 @@ def wanted_values(graph: Graph, values: Values) -> tuple[str, ...]:
 
 def available_runtimes(*, with_checkpoint: bool) -> list[str]:
     """Names of the runtimes besides the baseline that can run here."""
-    return [name for name, info in RUNTIMES.items() if name != "reference" and info.available and (with_checkpoint or not info.needs_checkpoint)]
+    return [
+        name for name, info in RUNTIMES.items() if name != "reference" and info.available and (with_checkpoint or not info.needs_checkpoint)
+    ]
 
 
 def verify(

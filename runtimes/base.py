@@ -95,7 +95,9 @@ RUNTIMES: dict[str, RuntimeInfo] = {
         RuntimeInfo("reference", "the integer graph in NumPy, its own definition", ("numpy",), _BASE, False, _open_reference),
         RuntimeInfo("torch", "the quantized PyTorch model", ("torch",), _TORCH, True, _open_pytorch),
         RuntimeInfo("onnxruntime", "ONNX Runtime on the exported file", ("onnx", "onnxruntime"), _BASE, False, _open_onnxruntime),
-        RuntimeInfo("onnx-reference", "onnx's own ReferenceEvaluator on the exported file (slow)", ("onnx",), _BASE, False, _open_onnx_reference),
+        RuntimeInfo(
+            "onnx-reference", "onnx's own ReferenceEvaluator on the exported file (slow)", ("onnx",), _BASE, False, _open_onnx_reference
+        ),
     )
 }
 
@@ -114,3 +116,9 @@ def open_runtime(name: str, artifact: Artifact, checkpoint: Path | None = None) 
     if not info.available:
         raise MissingRuntimeError(Problem("DS2TA-401", f"the runtime {name!r} needs {', '.join(info.needs)}", mend=info.install))
     return info.open(artifact, checkpoint)
+
+
+def require_torch() -> None:
+    """Raise MissingRuntimeError (DS2TA-401) with the installing command when PyTorch is absent."""
+    if importlib.util.find_spec("torch") is None:
+        raise MissingRuntimeError(Problem("DS2TA-401", "reading a checkpoint needs PyTorch", mend=_TORCH))

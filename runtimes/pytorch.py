@@ -94,7 +94,9 @@ class FloatRuntime:
         expected = config.input_shape
         fits = inputs.ndim == len(expected) and all(want in (None, have) for want, have in zip(expected, inputs.shape, strict=False))
         if not fits or inputs.dtype != np.uint8:
-            raise InputError(Problem("DS2TA-121", f"is {inputs.dtype} {inputs.shape}, the network takes uint8 {expected}", config.input_kind))
+            raise InputError(
+                Problem("DS2TA-121", f"is {inputs.dtype} {inputs.shape}, the network takes uint8 {expected}", config.input_kind)
+            )
         values: dict[str, NDArray[np.floating]] = {}
         names = {*wanted, "head.logits"}
         with Watch(self._model, lambda name, value: values.__setitem__(name, value.numpy()), names.__contains__), torch.inference_mode():

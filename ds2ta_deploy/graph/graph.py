@@ -109,8 +109,12 @@ class Graph:
         expected = self.input_type
         problems = []
         if array.dtype != expected.dtype:
-            problems.append(Problem("DS2TA-120", f"is {array.dtype}, the network takes {expected.dtype}", self.input_name, "give raw pixels 0..255"))
-        fits = array.ndim == len(expected.shape) and all(want in (None, have) for want, have in zip(expected.shape, array.shape, strict=False))
+            problems.append(
+                Problem("DS2TA-120", f"is {array.dtype}, the network takes {expected.dtype}", self.input_name, "give raw pixels 0..255")
+            )
+        fits = array.ndim == len(expected.shape) and all(
+            want in (None, have) for want, have in zip(expected.shape, array.shape, strict=False)
+        )
         if not fits:
             wanted = ", ".join("batch" if size is None else str(size) for size in expected.shape)
             problems.append(Problem("DS2TA-121", f"has shape {array.shape}, the network takes [{wanted}]", self.input_name))

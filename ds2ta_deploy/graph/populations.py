@@ -59,7 +59,9 @@ def _claim(op: Op, population: str, maker: dict[str, Op], readers: dict[str, lis
     owner[op.name] = population
     for name in op.inputs:
         source = maker.get(name)
-        if isinstance(source, _INNER) and all(owner.get(reader.name) == population for made in source.outputs for reader in readers.get(made, [])):
+        if isinstance(source, _INNER) and all(
+            owner.get(reader.name) == population for made in source.outputs for reader in readers.get(made, [])
+        ):
             _claim(source, population, maker, readers, owner)
 
 

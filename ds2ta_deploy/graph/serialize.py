@@ -57,7 +57,14 @@ def to_bytes(graph: Graph) -> bytes:
         attributes = {name: int(value) for name, value in values.items() if name not in arrays}
         records.append(_OpRecord(type(op).__name__, op.name, op.inputs, op.outputs, attributes))
     structure = _GraphRecord(
-        graph.name, graph.input_name, graph.input_type.shape, graph.input_type.dtype, tuple(records), graph.output, graph.output_scale, graph.facts
+        graph.name,
+        graph.input_name,
+        graph.input_type.shape,
+        graph.input_type.dtype,
+        tuple(records),
+        graph.output,
+        graph.output_scale,
+        graph.facts,
     )
     header = msgspec.json.encode(structure, order="sorted").decode()
     return safetensors.numpy.save(dict(sorted(tensors.items())), {HEADER_KEY: header})
@@ -86,7 +93,13 @@ def from_bytes(data: bytes, where: str = "graph") -> Graph:
         raise InputError(Problem("DS2TA-141", str(error), where)) from error
     ops = _build_ops(record.ops, tensors, where)
     graph = Graph(
-        record.name, record.input_name, ValueType(record.input_shape, record.input_dtype), ops, record.output, record.output_scale, record.facts
+        record.name,
+        record.input_name,
+        ValueType(record.input_shape, record.input_dtype),
+        ops,
+        record.output,
+        record.output_scale,
+        record.facts,
     )
     _ = graph.types  # raises when the wiring is wrong
     return graph

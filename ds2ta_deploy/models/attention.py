@@ -111,7 +111,16 @@ class SpikingAttention(nn.Module):
     ``[T, B, H, N, N]``, S in [0, d].
     """
 
-    def __init__(self, query: SpikingLinear, key: SpikingLinear, value: SpikingLinear, denoiser: Denoiser, scale: float, neuron: Lif, output: SpikingLinear) -> None:
+    def __init__(
+        self,
+        query: SpikingLinear,
+        key: SpikingLinear,
+        value: SpikingLinear,
+        denoiser: Denoiser,
+        scale: float,
+        neuron: Lif,
+        output: SpikingLinear,
+    ) -> None:
         """Put the parts together; ``scale`` multiplies O before the neuron."""
         super().__init__()
         self.q, self.k, self.v = query, key, value

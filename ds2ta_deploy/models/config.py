@@ -105,7 +105,9 @@ class Ds2taConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
         """
         wrong = [
-            (name, f"is {getattr(self, name)}, must lie in 1..{most}") for name, most in _SIZE_LIMITS.items() if not 1 <= getattr(self, name) <= most
+            (name, f"is {getattr(self, name)}, must lie in 1..{most}")
+            for name, most in _SIZE_LIMITS.items()
+            if not 1 <= getattr(self, name) <= most
         ]
         positive = ("threshold", "attention_scale", "attention_threshold", "pixel_scale")
         wrong += [(name, "must be a finite number greater than zero") for name in positive if not 0 < getattr(self, name) < math.inf]
@@ -123,9 +125,7 @@ class Ds2taConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if not all(math.isfinite(value) for value in self.pixel_mean) or not all(0 < value < math.inf for value in self.pixel_std):
             wrong.append(("pixel_mean, pixel_std", "must be finite, and the deviation greater than zero"))
         if wrong:
-            raise InputError(
-                Problem("DS2TA-110", reason, f"config.{name}", "correct the checkpoint's config") for name, reason in wrong
-            )
+            raise InputError(Problem("DS2TA-110", reason, f"config.{name}", "correct the checkpoint's config") for name, reason in wrong)
 
 
 PRESETS: dict[str, Ds2taConfig] = {

@@ -83,7 +83,9 @@ class SpikingLinear(nn.Module):
     Shapes: counts ``[T, B, N, in]`` -> spikes ``[T, B, N, out]``.
     """
 
-    def __init__(self, in_features: int, out_features: int, neuron: Lif, *, bias: bool = True, window: TemporalWindow | None = None) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, neuron: Lif, *, bias: bool = True, window: TemporalWindow | None = None
+    ) -> None:
         """Build the layer; ``window=None`` sees the current step only."""
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out_features, in_features))

@@ -71,7 +71,9 @@ def learning_rate(step: int, total: int, peak: float, warmup: int = 200) -> floa
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
 
-def train_epoch(model: Ds2ta, optimizer: torch.optim.Optimizer, data: Split, epoch: int, *, epochs: int, batch: int, peak: float, seed: int) -> float:
+def train_epoch(
+    model: Ds2ta, optimizer: torch.optim.Optimizer, data: Split, epoch: int, *, epochs: int, batch: int, peak: float, seed: int
+) -> float:
     """Train one pass over the data; the order depends on seed and epoch only. Returns the mean loss."""
     model.train()
     generator = torch.Generator().manual_seed(seed * 1000 + epoch)
@@ -108,8 +110,21 @@ def make_optimizer(model: Ds2ta, weight_decay: float) -> torch.optim.AdamW:
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path, exists=True, file_okay=False), default=FASHION_MNIST, show_default=True, help="Directory with the four idx files.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("ds2ta-2-64.safetensors"), show_default=True, help="Checkpoint to write.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=FASHION_MNIST,
+    show_default=True,
+    help="Directory with the four idx files.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("ds2ta-2-64.safetensors"),
+    show_default=True,
+    help="Checkpoint to write.",
+)
 @click.option("--epochs", default=10, show_default=True)
 @click.option("--batch", default=128, show_default=True)
 @click.option("--peak-rate", default=3e-3, show_default=True, help="Peak learning rate.")

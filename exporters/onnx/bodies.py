@@ -129,7 +129,11 @@ def neighbourhood(value: str, size: int) -> list[str]:
     """Gather the ``size x size`` neighbourhood of ``[T, B, H, W, C]`` into ``patches``, ``[T, B, H, W, size^2 C]``."""
     margin = size // 2
     pads = [0, 0, margin, margin, 0] * 2
-    lines = [f"pads = Constant <value_ints: ints = {pads}> ()", f"padded = Pad ({value}, pads)", "axes = Constant <value_ints: ints = [2, 3]> ()"]
+    lines = [
+        f"pads = Constant <value_ints: ints = {pads}> ()",
+        f"padded = Pad ({value}, pads)",
+        "axes = Constant <value_ints: ints = [2, 3]> ()",
+    ]
     parts = []
     for row in range(size):
         for column in range(size):
@@ -152,7 +156,10 @@ def spike_max_pool() -> list[str]:
         lines += [f"{kind}_pads = Constant <value_ints: ints = {pads}> ()", f"{kind}_padded = Pad ({value}, {kind}_pads)"]
         lines += [f"{kind}_axis = Constant <value_ints: ints = [{axis}]> ()", f"{kind}_step = Constant <value_ints: ints = [2]> ()"]
         for start, end in ((0, -2), (1, -1), (2, _END)):
-            lines += [f"{kind}_start_{start} = Constant <value_ints: ints = [{start}]> ()", f"{kind}_end_{start} = Constant <value_ints: ints = [{end}]> ()"]
+            lines += [
+                f"{kind}_start_{start} = Constant <value_ints: ints = [{start}]> ()",
+                f"{kind}_end_{start} = Constant <value_ints: ints = [{end}]> ()",
+            ]
             lines.append(f"{kind}_{start} = Slice ({kind}_padded, {kind}_start_{start}, {kind}_end_{start}, {kind}_axis, {kind}_step)")
         value = "pooled" if axis == 3 else "rows"
         lines.append(f"{value} = Max ({', '.join(names(kind, 3))})")
@@ -259,4 +266,9 @@ def input_table(*, still: bool) -> list[str]:
     lines = [f"pixels_32 = Cast <to = {INT32}> (pixels)", "index = Add (pixels_32, offsets)"]
     if not still:
         return [*lines, "values = Gather <axis = 0> (table, index)"]
-    return [*lines, "found = Gather <axis = 0> (table, index)", "axis = Constant <value_ints: ints = [0]> ()", "values = Unsqueeze (found, axis)"]
+    return [
+        *lines,
+        "found = Gather <axis = 0> (table, index)",
+        "axis = Constant <value_ints: ints = [0]> ()",
+        "values = Unsqueeze (found, axis)",
+    ]

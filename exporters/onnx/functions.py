@@ -19,7 +19,9 @@ class FunctionLibrary:
         self._texts: dict[str, str] = {}
         self.functions: list[onnx.FunctionProto] = []
 
-    def add(self, name: str, inputs: Sequence[str], outputs: Sequence[str], attributes: Sequence[str], body: Sequence[str], about: str) -> str:
+    def add(
+        self, name: str, inputs: Sequence[str], outputs: Sequence[str], attributes: Sequence[str], body: Sequence[str], about: str
+    ) -> str:
         """Define a function and return the op type to call it by.
 
         A second body under the same name becomes ``name_2``. ``@Other`` in front of an op calls another

@@ -75,13 +75,24 @@ class Emitter:
         """Linear or convolution, window or bias, repetition of a still picture, neuron."""
         synapse, *inner, neuron = population.ops
         window = inner[0]
-        if not isinstance(synapse, ops.Linear | ops.Conv2d) or not isinstance(window, ops.TemporalWindow) or not isinstance(neuron, ops.Lif) or len(inner) > 2:
+        if (
+            not isinstance(synapse, ops.Linear | ops.Conv2d)
+            or not isinstance(window, ops.TemporalWindow)
+            or not isinstance(neuron, ops.Lif)
+            or len(inner) > 2
+        ):
             raise _unsupported(population)
         self._require_no_saturation(synapse)
         wide = synapse.weight.dtype == np.int16
-        body = ["patches = Identity (inputs)"] if isinstance(synapse, ops.Linear) else bodies.neighbourhood("inputs", synapse.weight.shape[1])
+        body = (
+            ["patches = Identity (inputs)"] if isinstance(synapse, ops.Linear) else bodies.neighbourhood("inputs", synapse.weight.shape[1])
+        )
         if wide:
-            body = [f"inputs_32 = Cast <to = {bodies.INT32}> (inputs)", *(line.replace("(inputs", "(inputs_32") for line in body), *bodies.wide_product()]
+            body = [
+                f"inputs_32 = Cast <to = {bodies.INT32}> (inputs)",
+                *(line.replace("(inputs", "(inputs_32") for line in body),
+                *bodies.wide_product(),
+            ]
         else:
             body = [*body, "product = MatMulInteger (patches, weight)"]
         windowed, attributes = self._window(window)
@@ -94,10 +105,22 @@ class Emitter:
         name = ("Encoding" if wide else "Temporal" if window.taps > 1 else "") + population.kind
         outputs = ["spikes", "membrane", "current", "product"]
         attributes |= lif_attributes
-        kind = self.library.add(name.replace("EncodingSpiking", "Encoding"), ["inputs", "weight", "bias", "threshold"], outputs, list(attributes), body + lif_call, _about(type(synapse), ops.TemporalWindow, ops.Lif))
+        kind = self.library.add(
+            name.replace("EncodingSpiking", "Encoding"),
+            ["inputs", "weight", "bias", "threshold"],
+            outputs,
+            list(attributes),
+            body + lif_call,
+            _about(type(synapse), ops.TemporalWindow, ops.Lif),
+        )
         flat = synapse.weight.reshape(synapse.weight.shape[0], -1).T
-        constants = [self._constant(f"{population.name}.{key}", array) for key, array in (("weight", flat), ("bias", window.bias), ("threshold", neuron.threshold))]
-        self._call(kind, population.name, [population.inputs[0], *constants], [f"{population.name}.{output}" for output in outputs], **attributes)
+        constants = [
+            self._constant(f"{population.name}.{key}", array)
+            for key, array in (("weight", flat), ("bias", window.bias), ("threshold", neuron.threshold))
+        ]
+        self._call(
+            kind, population.name, [population.inputs[0], *constants], [f"{population.name}.{output}" for output in outputs], **attributes
+        )
 
     def _window(self, window: ops.TemporalWindow) -> tuple[list[str], dict[str, Any]]:
         """Return the lines that make ``current`` of ``product`` and ``bias``, and their attributes."""
@@ -123,24 +146,44 @@ class Emitter:
         splits = [op for op in population.ops if isinstance(op, ops.SplitHeads)]
         products = [op for op in population.ops if isinstance(op, ops.MatMul)]
         shaped = len(splits) == 3 and [op.transpose_right for op in products] == [1, 0] and len(population.ops) == 9
-        if not isinstance(lookup, ops.Lookup) or not isinstance(window, ops.TemporalWindow) or not isinstance(neuron, ops.Lif) or not shaped:
+        if (
+            not isinstance(lookup, ops.Lookup)
+            or not isinstance(window, ops.TemporalWindow)
+            or not isinstance(neuron, ops.Lif)
+            or not shaped
+        ):
             raise _unsupported(population)
         if window.taps != 1 or window.bias.any():
             raise _unsupported(population)
         low, high = self._table_range()
-        lookup_name = self.library.add("Lookup", ["scores", "table"], ["denoised"], [], bodies.lookup(lookup.table.shape[1]), _about(ops.Lookup))
+        lookup_name = self.library.add(
+            "Lookup", ["scores", "table"], ["denoised"], [], bodies.lookup(lookup.table.shape[1]), _about(ops.Lookup)
+        )
         body = [line.replace("@Lookup", f"@{lookup_name}") for line in bodies.attention_context(low, high)]
-        body += [*bodies.scalar("scale", "guard_multiplier"), "current = Mul (context, scale)"] if window.guard_bits else ["current = Identity (context)"]
+        body += (
+            [*bodies.scalar("scale", "guard_multiplier"), "current = Mul (context, scale)"]
+            if window.guard_bits
+            else ["current = Identity (context)"]
+        )
         _, lif_call, attributes = self._lif(neuron)
         attributes |= {"heads": splits[0].heads}
         if window.guard_bits:
             attributes["guard_multiplier"] = 2**window.guard_bits
         outputs = ["spikes", "membrane", "current", "context", "denoised", "scores"]
-        kind = self.library.add("SpikingAttention", ["q", "k", "v", "table", "threshold"], outputs, list(attributes), body + lif_call, _about(ops.MatMul, ops.Lookup, ops.Lif))
+        kind = self.library.add(
+            "SpikingAttention",
+            ["q", "k", "v", "table", "threshold"],
+            outputs,
+            list(attributes),
+            body + lif_call,
+            _about(ops.MatMul, ops.Lookup, ops.Lif),
+        )
         query, key = products[0].inputs
         of_split = {op.outputs[0]: op.inputs[0] for op in splits}
         sources = [of_split[query], of_split[key], of_split[products[1].inputs[1]]]
-        constants = [self._constant(f"{population.name}.{key}", array) for key, array in (("table", lookup.table), ("threshold", neuron.threshold))]
+        constants = [
+            self._constant(f"{population.name}.{key}", array) for key, array in (("table", lookup.table), ("threshold", neuron.threshold))
+        ]
         self._call(kind, population.name, [*sources, *constants], [f"{population.name}.{output}" for output in outputs], **attributes)
 
     def _table_range(self) -> tuple[int, int]:
@@ -161,7 +204,14 @@ class Emitter:
                 kind = self.library.add("SpikeMaxPool2d", ["spikes"], ["pooled"], [], bodies.spike_max_pool(), _about(ops.MaxPool2d))
                 self._call(kind, op.name, list(op.inputs), list(op.outputs))
             case ops.InputTable():
-                kind = self.library.add("InputTable", ["pixels", "table", "offsets"], ["values"], [], bodies.input_table(still=bool(op.still)), _about(ops.InputTable))
+                kind = self.library.add(
+                    "InputTable",
+                    ["pixels", "table", "offsets"],
+                    ["values"],
+                    [],
+                    bodies.input_table(still=bool(op.still)),
+                    _about(ops.InputTable),
+                )
                 table = self._constant(f"{op.name}.table", op.table.reshape(-1))
                 offsets = self._constant(f"{op.name}.offsets", np.arange(op.table.shape[0], dtype=np.int32) * op.table.shape[1])
                 self._call(kind, op.name, [op.inputs[0], table, offsets], list(op.outputs))
@@ -179,9 +229,23 @@ class Emitter:
         if wide:
             limit = 2 ** (2 * bodies.PLANE_BITS - 1)
             if max(-interval.minimum, interval.maximum, int(np.abs(op.weight).max(initial=0))) >= limit:
-                raise UnsupportedError(Problem("DS2TA-231", f"first-layer values reach {limit}, its two {bodies.PLANE_BITS}-bit planes cannot hold them", op.name, "use fewer first-layer bits"))
+                raise UnsupportedError(
+                    Problem(
+                        "DS2TA-231",
+                        f"first-layer values reach {limit}, its two {bodies.PLANE_BITS}-bit planes cannot hold them",
+                        op.name,
+                        "use fewer first-layer bits",
+                    )
+                )
         elif interval.minimum < 0 or 2 * interval.maximum * int(np.abs(op.weight.astype(np.int64)).max(initial=0)) > _PAIR_LIMIT:
-            raise UnsupportedError(Problem("DS2TA-231", f"inputs in [{interval.minimum}, {interval.maximum}] could saturate 16-bit pairs of products", op.name, "use fewer weight bits for this layer"))
+            raise UnsupportedError(
+                Problem(
+                    "DS2TA-231",
+                    f"inputs in [{interval.minimum}, {interval.maximum}] could saturate 16-bit pairs of products",
+                    op.name,
+                    "use fewer weight bits for this layer",
+                )
+            )
 
 
 def _about(*kinds: type[ops.Op]) -> str:

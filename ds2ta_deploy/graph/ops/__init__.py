@@ -9,7 +9,22 @@ from ds2ta_deploy.graph.ops.temporal import Lif, Repeat, TemporalWindow
 #: Every op, by the name that a serialized graph uses.
 OPS: dict[str, type[Op]] = {
     op.__name__: op
-    for op in (Add, Conv2d, InputTable, Lif, Linear, Lookup, MatMul, MaxPool2d, MergeHeads, Readout, Repeat, SplitHeads, TemporalWindow, Tokens)
+    for op in (
+        Add,
+        Conv2d,
+        InputTable,
+        Lif,
+        Linear,
+        Lookup,
+        MatMul,
+        MaxPool2d,
+        MergeHeads,
+        Readout,
+        Repeat,
+        SplitHeads,
+        TemporalWindow,
+        Tokens,
+    )
 }
 
 __all__ = [

@@ -113,7 +113,10 @@ class Lookup(Op):
     def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
         """Keep the shape."""
         (scores,) = inputs
-        self.require(len(scores.shape) == 5 and scores.shape[2] == self.table.shape[0], f"has tables for {self.table.shape[0]} heads, gets {scores.shape}")
+        self.require(
+            len(scores.shape) == 5 and scores.shape[2] == self.table.shape[0],
+            f"has tables for {self.table.shape[0]} heads, gets {scores.shape}",
+        )
         return (ValueType(scores.shape, "int16"),)
 
     def infer_ranges(self, inputs: Sequence[Interval], types: Sequence[ValueType]) -> tuple[Interval, ...]:
@@ -126,7 +129,12 @@ class Lookup(Op):
         low, high, entries = inputs[0].minimum, inputs[0].maximum, self.table.shape[1]
         if low < 0 or high >= entries:
             raise UnsupportedError(
-                Problem("DS2TA-221", f"an index can reach [{low}, {high}], the table holds 0..{entries - 1}", self.name, "give the table an entry for every reachable score")
+                Problem(
+                    "DS2TA-221",
+                    f"an index can reach [{low}, {high}], the table holds 0..{entries - 1}",
+                    self.name,
+                    "give the table an entry for every reachable score",
+                )
             )
         reachable = self.table[:, low : high + 1].astype(np.int64)
         return (Interval.of(reachable.min(axis=1)[:, None, None], reachable.max(axis=1)[:, None, None]),)

@@ -30,7 +30,10 @@ class InputTable(Op):
     def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
         """Add the time axis to still pictures."""
         shape = (1, *inputs[0].shape) if self.still else inputs[0].shape
-        self.require(len(shape) == 5 and shape[-1] == self.table.shape[0] and self.table.shape[1] == 256, f"has a table {self.table.shape} for an input {inputs[0].shape}")
+        self.require(
+            len(shape) == 5 and shape[-1] == self.table.shape[0] and self.table.shape[1] == 256,
+            f"has a table {self.table.shape} for an input {inputs[0].shape}",
+        )
         return (ValueType(shape, "int16"),)
 
     def infer_ranges(self, inputs: Sequence[Interval], types: Sequence[ValueType]) -> tuple[Interval, ...]:

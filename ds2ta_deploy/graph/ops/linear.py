@@ -104,7 +104,9 @@ class Readout(Op):
     def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
         """Drop time and tokens."""
         (x,) = inputs
-        self.require(len(x.shape) == 4 and x.shape[-1] == self.weight.shape[1], f"expects [T, B, N, {self.weight.shape[1]}], gets {x.shape}")
+        self.require(
+            len(x.shape) == 4 and x.shape[-1] == self.weight.shape[1], f"expects [T, B, N, {self.weight.shape[1]}], gets {x.shape}"
+        )
         return (ValueType((x.shape[1], self.weight.shape[0]), "int32"),)
 
     def infer_ranges(self, inputs: Sequence[Interval], types: Sequence[ValueType]) -> tuple[Interval, ...]:

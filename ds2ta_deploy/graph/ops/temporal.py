@@ -129,7 +129,8 @@ class Lif(Op):
         widest = Interval.of(low, high)
         for _ in range((types[0].shape[0] or 1) - 1):
             widest = Interval.of(
-                current.low + np.minimum(self._leak(widest.low), 0), current.high + np.maximum(self._leak(np.minimum(widest.high, limit)), 0)
+                current.low + np.minimum(self._leak(widest.low), 0),
+                current.high + np.maximum(self._leak(np.minimum(widest.high, limit)), 0),
             )
         fires = (widest.high > limit).astype(np.int64)
         return Interval.of(np.zeros_like(fires), fires), self._widen_for_leak(widest)
@@ -139,7 +140,9 @@ class Lif(Op):
         if self.leak_numerator <= 1:
             return membrane
         kept = np.minimum(membrane.high, self.threshold.astype(np.int64) - 1)
-        return Interval.of(np.minimum(membrane.low, membrane.low * self.leak_numerator), np.maximum(membrane.high, kept * self.leak_numerator))
+        return Interval.of(
+            np.minimum(membrane.low, membrane.low * self.leak_numerator), np.maximum(membrane.high, kept * self.leak_numerator)
+        )
 
     def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
         """Run all T steps."""

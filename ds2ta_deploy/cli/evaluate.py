@@ -1,0 +1,44 @@
+"""``ds2ta eval``."""
+
+from pathlib import Path
+
+import click
+
+from ds2ta_deploy.cli.options import allow_modified_option, json_option, print_json, progress, runtime_option
+
+
+@click.command("eval", epilog="Example: ds2ta eval OUT --data /usr/share/datasets/fashion-mnist")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help=".npz with 'images' or 'frames' and 'labels', or a directory of idx files (its test split).",
+)
+@runtime_option(None, "Runtime to use.  [default: onnxruntime for an artifact, torch-float for a checkpoint]")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="The checkpoint behind the artifact; needed by the runtime torch.")
+@allow_modified_option
+@json_option
+def command(source: Path, data: Path, runtime: str | None, checkpoint: Path | None, allow_modified: bool, as_json: bool) -> None:
+    """Measure the top-1 accuracy of SOURCE, an artifact or a checkpoint, over a labelled data set."""
+    from ds2ta_deploy.cli.sources import open_source
+    from ds2ta_deploy.datasets import read_data
+    from ds2ta_deploy.errors import InputError, Problem
+
+    opened = open_source(source, runtime, "populations", checkpoint=checkpoint, allow_modified=allow_modified)
+    labelled = read_data(data)
+    if labelled.labels is None or len(labelled.labels) == 0:
+        raise InputError(Problem("DS2TA-134", "has no labels", str(data), "save the classes under 'labels'"))
+    right = start = 0
+    batches = opened.batches(labelled.images)
+    with progress(f"evaluating on {opened.runtime}", len(batches)) as tell:
+        for number, batch in enumerate(batches, 1):
+            decisions = opened.trace(batch, ())[opened.logits].argmax(1)
+            right += int((decisions == labelled.labels[start : start + len(decisions)]).sum())
+            start += len(decisions)
+            tell(number)
+    top1 = 100 * right / start
+    if as_json:
+        print_json({"runtime": opened.runtime, "samples": start, "correct": right, "top1_percent": round(top1, 4)})
+    else:
+        click.echo(f"top-1 {top1:.2f} % ({right} of {start} samples, {opened.runtime})")

@@ -1,0 +1,117 @@
+"""The programs ``ds2ta`` and ``ds2ta-export``: command lookup, and how every error ends."""
+
+import errno
+import os
+import sys
+import traceback
+from importlib import import_module
+from typing import Any
+
+import click
+
+from ds2ta_deploy.errors import Ds2taError, Problem, UnsupportedError, UsageError
+
+#: Command -> module and one line for ``--help``; the modules are imported only when called.
+COMMANDS = {
+    "export": ("export", "Freeze a checkpoint, export it, verify it, release it."),
+    "verify": ("verify", "Run an artifact on every runtime and compare every integer."),
+    "run": ("run", "Run an artifact or a checkpoint on inputs."),
+    "eval": ("evaluate", "Measure top-1 over a labelled data set."),
+    "inspect": ("inspect", "Show what an artifact holds."),
+    "check": ("check", "List every problem of a checkpoint before any work starts."),
+    "targets": ("targets", "List targets and runtimes, and which can be used here."),
+    "doctor": ("doctor", "Check this installation."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, so that ``--help`` is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"ds2ta_deploy.cli.{COMMANDS[cmd_name][0]}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ds2ta-deploy", prog_name="ds2ta")
+def group() -> None:
+    """Deploy spiking transformers as integers, proved equal to the PyTorch model value by value.
+
+    Exit codes: 0 done; 1 an integer differs; 2 usage; 3 model or op not supported; 4 invalid or
+    unsafe input; 5 an optional runtime is missing; 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Run ``ds2ta``."""
+    sys.exit(run(group, sys.argv[1:], "ds2ta"))
+
+
+def export_main() -> None:
+    """Run ``ds2ta-export``, which is ``ds2ta export`` under the name that users were promised."""
+    sys.exit(run(import_module("ds2ta_deploy.cli.export").command, sys.argv[1:], "ds2ta-export"))
+
+
+def run(command: click.Command, arguments: list[str], program: str) -> int:
+    """Run a command and return its exit code; every failure ends in one line a problem on stderr."""
+    try:
+        command.main(arguments, prog_name=program, standalone_mode=False)
+    except Ds2taError as error:
+        return _report(error)
+    except click.UsageError as error:
+        error.show(sys.stderr)
+        return UsageError.exit_code
+    except click.ClickException as error:
+        return _report(UsageError(Problem("DS2TA-500", error.format_message())))
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        click.echo("interrupted; nothing half-written is left behind", err=True)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: say nothing more
+        return 0
+    except OSError as error:
+        advice = "free some space" if error.errno == errno.ENOSPC else ""
+        return _report(UsageError(Problem("DS2TA-502", error.strerror or str(error), str(error.filename or ""), advice)))
+    except MemoryError:
+        return _report(UsageError(Problem("DS2TA-508", "there is not enough memory", mend="give fewer samples")))
+    except Exception as error:  # noqa: BLE001 - the last line before the user: a traceback there is a defect
+        return _defect(error)
+    return 0
+
+
+def _report(error: Ds2taError) -> int:
+    for problem in error.problems:
+        click.echo(f"error {_printable(str(problem))}", err=True)
+    return error.exit_code
+
+
+def _defect(error: Exception) -> int:
+    """Say that the fault is ours, where, and how to see more."""
+    if os.environ.get("DS2TA_TRACEBACK"):
+        traceback.print_exc()
+    frame: Any = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{os.path.basename(frame.filename)}:{frame.lineno}"  # noqa: PTH119 - a name, not a path
+    what = f"internal error {type(error).__name__} at {place}: {' '.join(str(error).split())}"
+    return _report(UnsupportedError(Problem("DS2TA-299", what, mend="this is a defect: please report it with DS2TA_TRACEBACK=1 set")))
+
+
+def _printable(text: str) -> str:
+    """Names come from files: let no terminal escape through, and keep lines short."""
+    clean = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    return clean if len(clean) <= 2000 else f"{clean[:2000]}…"
+
+
+if __name__ == "__main__":
+    main()

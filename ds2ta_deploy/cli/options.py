@@ -1,0 +1,104 @@
+"""Options, progress and tables that several commands share. Data goes to stdout, words to stderr."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ds2ta_deploy.parity import ParityReport, Progress
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+artifact_argument = click.argument("artifact", type=click.Path(path_type=Path))
+checkpoint_argument = click.argument("checkpoint", type=click.Path(path_type=Path))
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+values_option = click.option(
+    "--values",
+    type=click.Choice(["populations", "all"]),
+    default="populations",
+    show_default=True,
+    help="populations: spikes, counts, logits. all: currents, membranes and attention maps too.",
+)
+allow_modified_option = click.option("--allow-modified", is_flag=True, help="Go on although files are not the ones exported.")
+
+
+def runtime_option(default: str | None, about: str, *, multiple: bool = False) -> Callable[[Function], Function]:
+    """Return the option ``--runtime`` with this help."""
+    return click.option("--runtime", metavar="NAME", default=(default,) if multiple and default else default, multiple=multiple, help=about)
+
+
+def stderr_console() -> "Console":
+    """Where words and progress go."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_table(table: "Table") -> None:
+    """Print a table on stderr, as wide as it needs when nobody watches."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)
+    console.print(table)
+
+
+def print_json(data: Any) -> None:
+    """Print data on stdout."""
+    import json
+
+    click.echo(json.dumps(data, indent=2, sort_keys=True))
+
+
+@contextmanager
+def progress(description: str, total: int) -> "Iterator[Progress]":
+    """Show a progress bar on stderr when a person watches; yields the function to tell how far it is."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = stderr_console()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def parity_table(report: "ParityReport") -> "Table":
+    """Show how each runtime compares."""
+    from rich.table import Table
+
+    table = Table("runtime", "values", "integers compared", "different", title=f"Parity on {report.samples} samples", title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for index, result in enumerate(report.results):
+        name = f"{result.runtime} (baseline)" if index == 0 else result.runtime
+        different = f"[green]{result.different}[/green]" if result.different == 0 else f"[red]{result.different:,}[/red]"
+        table.add_row(name, f"{result.values}", f"{result.integers:,}", different)
+    return table
+
+
+def print_rates(report: "ParityReport") -> None:
+    """Say how much the network fired, and warn of what was not exercised."""
+    if not report.firing_rates:
+        return
+    console, rates = stderr_console(), report.firing_rates
+    low, high = min(rates, key=rates.__getitem__), max(rates, key=rates.__getitem__)
+    console.print(f"firing rates {rates[low]:.1%} ({low}) to {rates[high]:.1%} ({high})")
+    for name, rate in report.silent.items():
+        console.print(f"[yellow]warning[/yellow] {name} fires {rate:.2%}: the comparison says little about what follows it")
+
+
+def parity_json(report: "ParityReport") -> dict[str, Any]:
+    """Return the stable JSON form of a comparison."""
+    return {
+        "passed": report.passed,
+        "samples": report.samples,
+        "runtimes": [{"runtime": r.runtime, "values": r.values, "integers": r.integers, "different": r.different} for r in report.results],
+        "firing_rates": report.firing_rates,
+        "hashes": report.hashes,
+    }

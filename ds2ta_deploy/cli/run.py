@@ -1,0 +1,85 @@
+"""``ds2ta run``."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ds2ta_deploy.cli.options import allow_modified_option, json_option, print_json, progress, runtime_option, stderr_console, values_option
+
+
+@click.command("run", epilog="Example: ds2ta run OUT --inputs pictures.npz -o trace.npz")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "--inputs", type=click.Path(path_type=Path), required=True, help=".npz with uint8 'images' or 'frames', or a directory of idx files."
+)
+@runtime_option(None, "Runtime to use.  [default: onnxruntime for an artifact, torch-float for a checkpoint]")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="The checkpoint behind the artifact; needed by the runtime torch.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help=".npz file to write the trace to, one array a value.")
+@values_option
+@allow_modified_option
+@json_option
+def command(
+    source: Path,
+    inputs: Path,
+    runtime: str | None,
+    checkpoint: Path | None,
+    output: Path | None,
+    values: Any,
+    allow_modified: bool,
+    as_json: bool,
+) -> None:
+    """Run SOURCE, an artifact or a checkpoint, on inputs and print one decision a sample.
+
+    A checkpoint runs as the float model. With -o the whole trace is written: every spike, count and
+    logit by its dotted name.
+    """
+    import numpy as np
+
+    from ds2ta_deploy.cli.sources import open_source
+    from ds2ta_deploy.datasets import read_data
+    from ds2ta_deploy.errors import Problem, UsageError
+
+    opened = open_source(source, runtime, values, checkpoint=checkpoint, allow_modified=allow_modified)
+    if output is not None and output.exists():
+        raise UsageError(Problem("DS2TA-501", "the output exists already", str(output), "remove it or choose another name with -o"))
+    pixels = read_data(inputs).images
+    batches = opened.batches(pixels)
+    wanted = opened.values if output is not None else ()
+    traces = []
+    with progress(f"running on {opened.runtime}", len(batches)) as tell:
+        for number, batch in enumerate(batches, 1):
+            traces.append(opened.trace(batch, wanted))
+            tell(number)
+    if not traces:
+        raise UsageError(Problem("DS2TA-507", "there is no sample to run", str(inputs)))
+    logits = np.concatenate([trace[opened.logits] for trace in traces])
+    if output is not None:
+        _write_trace(output, {name: _join([trace[name] for trace in traces], name == opened.logits) for name in traces[0]})
+        stderr_console().print(f"wrote {output}: {len(traces[0])} values of {len(logits)} samples")
+    if as_json:
+        print_json({"runtime": opened.runtime, "decisions": logits.argmax(1).tolist(), "logits": logits.tolist()})
+        return
+    for number, row in enumerate(logits):
+        click.echo(f"{number}\t{int(row.argmax())}")
+
+
+def _join(parts: list[Any], batch_first: bool) -> Any:
+    """Put the batches together along the batch axis: first for logits, second (after time) for all else."""
+    import numpy as np
+
+    return np.concatenate(parts, axis=0 if batch_first else 1)
+
+
+def _write_trace(path: Path, arrays: dict[str, Any]) -> None:
+    """Write under a temporary name, then rename: nothing half-written."""
+    import numpy as np
+
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)

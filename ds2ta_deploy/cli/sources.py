@@ -1,0 +1,78 @@
+"""What ``run`` and ``eval`` run: an artifact on one of its runtimes, or a checkpoint's float model."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ds2ta_deploy.artifact import Artifact
+from ds2ta_deploy.errors import Problem, UsageError
+from ds2ta_deploy.runtimes.base import open_runtime, require_torch
+from ds2ta_deploy.verification import Values, wanted_values
+
+#: Samples that are run at once.
+BATCH = 64
+
+FLOAT_RUNTIME = "torch-float"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something that gives traces.
+
+    Attributes:
+        runtime: name of what runs.
+        batch_axis: of the inputs.
+        values: names of the values it can give.
+        trace: runs inputs and returns values by name.
+        logits: name of the output.
+
+    """
+
+    runtime: str
+    batch_axis: int
+    values: tuple[str, ...]
+    trace: Callable[[NDArray[np.uint8], Sequence[str]], dict[str, NDArray[Any]]]
+    logits: str
+
+    def batches(self, inputs: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+        """Cut the inputs into batches."""
+        axis = self.batch_axis if inputs.ndim > self.batch_axis else 0
+        return [inputs.take(range(start, min(start + BATCH, inputs.shape[axis])), axis) for start in range(0, inputs.shape[axis], BATCH)]
+
+
+def open_source(path: Path, runtime: str | None, values: Values, *, checkpoint: Path | None = None, allow_modified: bool = False) -> Source:
+    """Open an artifact (a directory) or a checkpoint (a file).
+
+    Raises:
+        UsageError: DS2TA-504 when the runtime cannot run what was given.
+        InputError: when it is neither, or damaged.
+
+    """
+    if path.is_dir():
+        artifact = Artifact.open(path, allow_modified=allow_modified)
+        name = runtime or "onnxruntime"
+        opened = open_runtime(name, artifact, checkpoint)
+        graph = artifact.graph
+        return Source(name, graph.input_type.shape.index(None), wanted_values(graph, values), opened.trace, graph.output)
+    if runtime not in (None, FLOAT_RUNTIME):
+        raise UsageError(
+            Problem(
+                "DS2TA-504",
+                f"a checkpoint runs on {FLOAT_RUNTIME!r} only, not on {runtime!r}",
+                str(path),
+                "export it first, then run the artifact",
+            )
+        )
+    require_torch()
+    from ds2ta_deploy.checkpoints import load_checkpoint
+    from ds2ta_deploy.runtimes.pytorch import FloatRuntime
+
+    model = load_checkpoint(path)
+    floating = FloatRuntime(model)
+    inner = (".product", ".current", ".membrane", ".scores", ".denoised", ".context")
+    names = tuple(name for name in floating.value_names if values == "all" or not name.endswith(inner))
+    return Source(FLOAT_RUNTIME, model.config.input_shape.index(None), names, floating.trace, "head.logits")

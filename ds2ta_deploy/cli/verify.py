@@ -1,0 +1,65 @@
+"""``ds2ta verify``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ds2ta_deploy.cli.options import (
+    allow_modified_option,
+    artifact_argument,
+    json_option,
+    parity_json,
+    parity_table,
+    print_json,
+    print_rates,
+    print_table,
+    progress,
+    runtime_option,
+    stderr_console,
+    values_option,
+)
+
+
+@click.command("verify", epilog="Example: ds2ta verify OUT --runtime onnxruntime --values all")
+@artifact_argument
+@runtime_option(None, "Runtime to compare; may be repeated.  [default: every one that can run here]", multiple=True)
+@click.option(
+    "--inputs", type=click.Path(path_type=Path), help=".npz with uint8 'images' or 'frames'; by default the artifact's golden inputs."
+)
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), help="The checkpoint it was exported from; runs the quantized PyTorch model too."
+)
+@values_option
+@allow_modified_option
+@json_option
+def command(
+    artifact: Path, runtime: tuple[str, ...], inputs: Path | None, checkpoint: Path | None, values: Any, allow_modified: bool, as_json: bool
+) -> None:
+    """Check every file of ARTIFACT against its hash, then compare every runtime integer for integer.
+
+    Exits with 1 and names the first differing value, its time step and index, when anything differs.
+    """
+    from ds2ta_deploy.artifact import Artifact
+    from ds2ta_deploy.datasets import read_data
+    from ds2ta_deploy.verification import golden_inputs, verify
+
+    opened = Artifact.open(artifact, allow_modified=allow_modified)
+    for name in opened.modified:
+        stderr_console().print(f"[yellow]warning[/yellow] {name} is not the file that was exported; going on")
+    axis = opened.graph.input_type.shape.index(None)
+    pixels = None if inputs is None else read_data(inputs).images
+    total = (golden_inputs(opened) if pixels is None else pixels).shape[axis] if pixels is None or pixels.ndim > axis else 0
+    names = None if not runtime or "all" in runtime else runtime
+    with progress(f"verifying {artifact.name}", total) as tell:
+        report = verify(opened, names, inputs=pixels, checkpoint=checkpoint, values=values, progress=tell)
+    if as_json:
+        print_json(parity_json(report))
+    else:
+        print_table(parity_table(report))
+        print_rates(report)
+        if names is None and checkpoint is None:
+            stderr_console().print("the runtime torch was left out: it needs --checkpoint")
+    report.raise_on_difference()
+    if not as_json:
+        stderr_console().print("[green]every integer is equal[/green]")
