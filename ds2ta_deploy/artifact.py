@@ -18,7 +18,6 @@ from ds2ta_deploy.errors import InputError, Problem, UsageError
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.graph import Graph
 
-SCHEMA = "ds2ta-artifact/1"
 MANIFEST, GRAPH, MODEL, REPORT = "manifest.json", "graph.safetensors", "model.onnx", "report.json"
 GOLDEN_INPUTS, GOLDEN_VALUES, GOLDEN_HASHES = "vectors/inputs.npz", "vectors/expected.npz", "vectors/hashes.json"
 
@@ -68,7 +67,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     """
 
-    schema: Literal["ds2ta-artifact/1"] = SCHEMA
+    schema: Literal["ds2ta-artifact/1"] = "ds2ta-artifact/1"
     target: str
     inline: bool = False
     versions: dict[str, str]
@@ -169,7 +168,7 @@ def _read_manifest(path: Path) -> Manifest:
     except OSError as error:
         raise InputError(Problem("DS2TA-150", f"cannot be read: {error.strerror}", str(file))) from error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(Problem("DS2TA-151", f"is not a manifest of schema {SCHEMA}: {error}", str(file))) from error
+        raise InputError(Problem("DS2TA-151", f"is not a manifest this version knows: {error}", str(file))) from error
 
 
 def _is_inside(name: str) -> bool:

@@ -98,7 +98,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Any]:
 def _read_torch(path: Path) -> tuple[dict[str, Tensor], Any]:
     """``{"config": {...}, "state_dict": {...}}`` written by ``torch.save``."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # by content: torch.load chooses another reader by a file's name
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, KeyError and more on damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(

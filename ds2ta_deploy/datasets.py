@@ -125,11 +125,17 @@ def _checked(arrays: dict[str, NDArray[Any]], where: str) -> Labelled:
     if pixels.ndim != rank:
         axes = "[B, H, W, C]" if kind == "images" else "[T, B, H, W, C]"
         problems.append(Problem("DS2TA-133", f"{kind!r} have shape {pixels.shape}, not {axes}", where))
-    elif labels is not None and (labels.dtype.kind not in "iu" or labels.shape != (pixels.shape[batch_axis],)):
-        problems.append(Problem("DS2TA-133", f"'labels' are {labels.dtype} {labels.shape}, not one integer a sample", where))
+    elif labels is not None and not _are_labels(labels, pixels.shape[batch_axis]):
+        problems.append(Problem("DS2TA-133", f"'labels' are {labels.dtype} {labels.shape}, not one class number a sample", where))
     if problems:
         raise InputError(problems)
     return Labelled(pixels, None if labels is None else labels.astype(np.int64))
+
+
+def _are_labels(labels: NDArray[Any], samples: int) -> bool:
+    """Whether there is one non-negative class number a sample."""
+    shaped = labels.dtype.kind in "iu" and labels.shape == (samples,)
+    return shaped and (samples == 0 or (int(labels.min()) >= 0 and int(labels.max()) < 2**31))
 
 
 def read_data(path: Path) -> Labelled:

@@ -64,7 +64,7 @@ def default_inputs(graph: Graph) -> NDArray[np.uint8]:
     return synthetic_pixels("frames" if graph.input_name == "frames" else "images", shape)
 
 
-def export(
+def export(  # noqa: PLR0913 - options of one verb, all but three by keyword only
     graph: Graph,
     target: str = "onnx",
     out: str | Path = "artifact",

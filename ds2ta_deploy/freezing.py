@@ -22,7 +22,7 @@ from ds2ta_deploy.models.attention import IntegerDenoiser, SpikingAttention
 from ds2ta_deploy.models.ds2ta import Ds2ta, IntegerPixelEncoder, IntegerReadout, PatchEmbedding
 from ds2ta_deploy.models.layers import IntegerWindow, SpikingConv2d, SpikingLinear
 from ds2ta_deploy.models.neurons import IntegerLif
-from ds2ta_deploy.quantization import Quantization
+from ds2ta_deploy.quantization import Quantization, leak_is_exact
 
 #: How ties and negative numbers are rounded, wherever integers are made from reals or shifted.
 ROUNDING = "weights, biases and tables of pixels round half to even; denoiser tables round half up; shifts floor; neurons fire at equality"
@@ -48,7 +48,7 @@ def freeze(model: Ds2ta, name: str = "ds2ta") -> Graph:
     draft = _Draft()
     draft.add(ops.InputTable, "encoder", [config.input_kind], "input_values", table=_integers(encoder.table, np.int16), still=int(still))
     value = _patch(draft, model.patch, "input_values", still=still)
-    for index, block in enumerate(model.blocks):
+    for index, block in enumerate(model.encoder_blocks):
         prefix = f"blocks.{index}"
         value = _sum(draft, f"{prefix}.attn_residual", value, _attention(draft, block.attn, f"{prefix}.attn", value))
         hidden = _linear(draft, block.mlp.fc1, f"{prefix}.mlp.fc1", value)
@@ -59,6 +59,7 @@ def freeze(model: Ds2ta, name: str = "ds2ta") -> Graph:
         "input_kind": config.input_kind,
         "time_steps": config.time_steps,
         "classes": config.num_classes,
+        "leak_exact": int(leak_is_exact(config.membrane_time_constant)),
         "rounding": ROUNDING,
         **msgspec.to_builtins(settings),
     }
@@ -137,7 +138,7 @@ def _conv(draft: _Draft, layer: SpikingConv2d, name: str, value: str, *, first: 
 
 
 def _patch(draft: _Draft, patch: PatchEmbedding, value: str, *, still: bool) -> str:
-    for index, stage in enumerate(patch.stages):
+    for index, stage in enumerate(patch.convolutions):
         value = _conv(draft, stage, f"patch.stages.{index}", value, first=index == 0, still=still and index == 0)
     summed = _sum(draft, "patch.residual", _conv(draft, patch.position, "patch.position", value), value)
     return draft.add(ops.Tokens, "patch.flatten", [summed], "patch.tokens")
@@ -156,6 +157,6 @@ def _attention(draft: _Draft, attention: SpikingAttention, name: str, value: str
     mixed = draft.add(ops.MatMul, f"{name}.map_value", [denoised, split["v"]], f"{name}._mixed", transpose_right=0)
     context = draft.add(ops.MergeHeads, f"{name}.merge", [mixed], f"{name}.context")
     guard = int(np.log2(attention.scale.factor))
-    no_bias = np.zeros(attention.neuron.threshold.shape[0], np.int32)
+    no_bias = np.zeros(attention.proj.weight.shape[1], np.int32)
     current = draft.add(ops.TemporalWindow, f"{name}.window", [context], f"{name}.current", bias=no_bias, taps=1, decay=0, guard_bits=guard)
     return _linear(draft, attention.proj, f"{name}.proj", _neuron(draft, attention.neuron, name, current))

@@ -216,7 +216,7 @@ class _Digest:
             value = trace[name]
             kind = self._graph.types[name]
             little = np.moveaxis(value, kind.shape.index(None), 0).astype(np.dtype(kind.dtype).newbyteorder("<"))
-            digest.update(np.ascontiguousarray(little))
+            digest.update(np.ascontiguousarray(little).data)
             if name in self._sums:
                 self._sums[name][0] += int(value.sum(dtype=np.int64))
                 self._sums[name][1] += value.size

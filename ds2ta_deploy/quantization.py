@@ -30,6 +30,9 @@ from ds2ta_deploy.models.neurons import IntegerLif, Lif
 #: Largest integer threshold of a layer, and of the first layer.
 MAX_THRESHOLD, MAX_FIRST_THRESHOLD = 2**14, 2**20
 
+#: Most guard bits of a temporal window; more never fit 32-bit state.
+MAX_GUARD_BITS = 24
+
 #: Denominator bits of a leak that is no exact power-of-two fraction.
 _LEAK_BITS = 8
 
@@ -95,7 +98,7 @@ def quantize(model: Ds2ta, settings: Quantization | None = None) -> Ds2ta:
     with torch.no_grad():
         _Quantizer(quantized.config, settings).run(quantized)
     quantized.quantization = settings
-    return quantized.requires_grad_(False)
+    return quantized.requires_grad_(requires_grad=False)
 
 
 class _Quantizer:
@@ -110,11 +113,11 @@ class _Quantizer:
     def run(self, model: Ds2ta) -> None:
         """Quantize every layer in place."""
         unit = self._encoder(model)
-        for index, stage in enumerate(model.patch.stages):
+        for index, stage in enumerate(model.patch.convolutions):
             self._conv(stage, f"patch.stages.{index}", unit if index == 0 else None)
         self._conv(model.patch.position, "patch.position", None)
         largest_count = 2  # pooled spike + position spike
-        for index, block in enumerate(model.blocks):
+        for index, block in enumerate(model.encoder_blocks):
             self._attention(block.attn, f"blocks.{index}.attn", largest_count)
             self._linear(block.mlp.fc1, f"blocks.{index}.mlp.fc1", largest_count + 1)
             self._linear(block.mlp.fc2, f"blocks.{index}.mlp.fc2", 1)
@@ -123,7 +126,7 @@ class _Quantizer:
 
     def _tokens(self, model: Ds2ta) -> int:
         height, width = self.config.image_height, self.config.image_width
-        for stage in model.patch.stages:
+        for stage in model.patch.convolutions:
             height, width = ((height + 1) // 2, (width + 1) // 2) if stage.pool else (height, width)
         return height * width * self.config.time_steps
 
@@ -134,7 +137,7 @@ class _Quantizer:
             raise UnsupportedError(Problem("DS2TA-202", "the model's pixel encoder is not a trained one", "encoder"))
         pixels = torch.arange(256)[:, None].expand(-1, self.config.in_channels)
         values = encoder(pixels).T.contiguous()
-        table, unit = quantize_table(values, 2 ** (self.settings.first_layer_bits - 1) - 1)
+        table, unit = quantize_table(values, 2 ** (self.settings.first_layer_bits - 1) - 1, counts=self.config.input_kind == "frames")
         model.encoder = IntegerPixelEncoder(table)
         return unit
 
@@ -170,16 +173,20 @@ class _Quantizer:
         if not isinstance(attention.denoiser, Denoiser) or not isinstance(attention.neuron, Lif):
             raise UnsupportedError(Problem("DS2TA-202", "the attention is not a trained one", name))
         attention.denoiser = IntegerDenoiser(attention.denoiser.table())
-        threshold, guard = self._attention_threshold(attention.neuron, attention.scale.factor)
+        threshold, guard = self._attention_threshold(attention.neuron, attention.scale.factor, name)
         attention.scale.factor = float(2**guard)
         attention.neuron = IntegerLif(torch.full((self.config.embed_dim,), float(threshold)), *self.leak)
         self._linear(attention.proj, f"{name}.proj", 1)
 
-    def _attention_threshold(self, neuron: Lif, scale: float) -> tuple[int, int]:
+    def _attention_threshold(self, neuron: Lif, scale: float, name: str) -> tuple[int, int]:
         """The scale divides the threshold; a fraction needs T - 1 guard bits and the ceiling to be exact."""
-        quotient = Fraction(self._threshold(neuron)).limit_denominator(10**6) / Fraction(scale).limit_denominator(10**6)
+        quotient = _simplest(self._threshold(neuron)) / _simplest(scale)
         guard = 0 if quotient.denominator == 1 else self.config.time_steps - 1
-        return math.ceil(quotient * 2**guard), guard
+        threshold = math.ceil(quotient * 2**guard)
+        if threshold >= 2 ** (self.profile.state_bits - 1):
+            what = f"the attention threshold is {threshold} on the grid: more than {self.profile.state_bits} bits"
+            raise UnsupportedError(Problem("DS2TA-222", what, name, "use a larger attention scale"))
+        return threshold, guard
 
     def _threshold(self, neuron: Lif) -> float:
         """Input decay is the same neuron with tau_m times the threshold."""
@@ -208,35 +215,30 @@ class _Quantizer:
         steps = self.config.time_steps
         exact = decay * (min(taps, steps) - 1)
         weight, bias, threshold = (part.numpy().astype(np.int64) for part in (grid.weight, grid.bias, grid.threshold))
-        for guard in range(exact, 0, -1):
-            if (
-                threshold.max() << guard < 2 ** (self.profile.state_bits - 1)
-                and _state_bits(weight, bias, threshold, taps, decay, guard, steps, largest_count, self.leak) <= self.profile.state_bits
-            ):
+        for guard in range(min(exact, MAX_GUARD_BITS), 0, -1):
+            window = WindowOp("", (), (), bias.astype(np.int32), taps, decay, guard)
+            neuron = LifOp("", (), (), threshold << guard, *self.leak)
+            needed = max(
+                _state_bits(LinearOp("", (), (), weight), window, neuron, steps, largest_count),
+                bits_needed(0, int(threshold.max()) << guard),
+            )
+            if needed <= self.profile.state_bits:
                 return guard
         return 0
 
 
-def _state_bits(
-    weight: np.ndarray,
-    bias: np.ndarray,
-    threshold: np.ndarray,
-    taps: int,
-    decay: int,
-    guard: int,
-    steps: int,
-    largest_count: int,
-    leak: tuple[int, int],
-) -> int:
+def _state_bits(linear: LinearOp, window: WindowOp, neuron: LifOp, steps: int, largest_count: int) -> int:
     """Bits of the widest current or membrane, by the range rules of the ops themselves."""
-    linear = LinearOp("", (), (), weight)
-    window = WindowOp("", (), (), bias, taps, decay, guard)
-    neuron = LifOp("", (), (), threshold << guard, *leak)
-    inputs, kind = Interval.of(0, largest_count), ValueType((steps, None, 1, weight.shape[1]), "uint8")
-    (product,) = linear.infer_ranges([inputs], [kind])
+    kind = ValueType((steps, None, 1, linear.weight.shape[1]), "uint8")
+    (product,) = linear.infer_ranges([Interval.of(0, largest_count)], [kind])
     (current,) = window.infer_ranges([product], [kind])
     _, membrane = neuron.infer_ranges([current], [kind])
     return max(current.bits, membrane.bits)
+
+
+def _simplest(number: float) -> Fraction:
+    """The simplest fraction that a config's decimal stands for: 0.0714285714 is 1/14."""
+    return Fraction(number).limit_denominator(10**6) or Fraction(number)
 
 
 def fold_norm(layer: SpikingLinear | SpikingConv2d) -> tuple[Tensor, Tensor]:
@@ -268,20 +270,27 @@ def leak_fraction(membrane_time_constant: float) -> tuple[int, int]:
     return round(leak * 2**_LEAK_BITS), _LEAK_BITS
 
 
-def quantize_table(values: Tensor, largest: int) -> tuple[Tensor, float]:
-    """Put a pixel table on integers within ``[-largest, largest]``; returns ``(table, real value of one unit)``.
+def leak_is_exact(membrane_time_constant: float) -> bool:
+    """Whether the integer neuron has the real one's leak, and its floor loses nothing."""
+    numerator, shift = leak_fraction(membrane_time_constant)
+    return numerator / 2**shift == 1.0 - 1.0 / membrane_time_constant and numerator == 1
 
-    Event counts and other tables that are multiples of one step from zero keep that step, without loss.
+
+def quantize_table(values: Tensor, largest: int, *, counts: bool) -> tuple[Tensor, float]:
+    """Put a pixel table ``[C, 256]`` on integers within ``[-largest, largest]``; returns ``(table, real value of one unit)``.
+
+    A table of multiples of one step from zero keeps that step without loss if it fits. Event counts keep
+    it always, and are clipped: a single event must not vanish.
     """
     step = float(values[0, 1])
     multiples = values / step if step else values
-    if step and torch.equal(multiples, multiples.round()) and multiples.abs().max() <= largest:
-        return multiples, step
+    if step and torch.equal(multiples, multiples.round()) and (counts or multiples.abs().max() <= largest):
+        return multiples.clamp(-largest, largest), step
     unit = float(values.abs().max()) / largest
     return (values / unit).round(), unit
 
 
-def quantize_readout(readout: nn.Module, bits: int, summands: int) -> "IntegerReadout":
+def quantize_readout(readout: nn.Module, bits: int, summands: int) -> IntegerReadout:
     """One scale for all classes; the mean over ``summands`` token-steps becomes a sum, and goes into scale and bias."""
     if not isinstance(readout, Readout):
         raise UnsupportedError(Problem("DS2TA-202", "the readout is not a trained one", "head"))

@@ -7,7 +7,7 @@ import numpy as np
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ops import Conv2d, Lif, Linear, Lookup, MatMul, Op, Readout, TemporalWindow
 from ds2ta_deploy.graph.populations import group
-from ds2ta_deploy.graph.ranges import PROFILES, prove
+from ds2ta_deploy.graph.ranges import PROFILES, beyond_float32, prove
 from ds2ta_deploy.parity import ParityReport
 
 
@@ -27,6 +27,7 @@ def build_report(graph: Graph, parity: ParityReport) -> dict[str, Any]:
         "ranges": {
             entry.name: {"low": entry.low, "high": entry.high, "bits": entry.bits, "limit": entry.limit} for entry in prove(graph, profile)
         },
+        "beyond_float32": beyond_float32(graph),
         "firing_rates": {name: round(rate, 6) for name, rate in parity.firing_rates.items()},
         "silent": sorted(parity.silent),
         "parity": [{"runtime": r.runtime, "values": r.values, "integers": r.integers, "different": r.different} for r in parity.results],

@@ -33,4 +33,5 @@ def synthetic_pixels(kind: Literal["images", "frames"], shape: tuple[int, ...], 
     upper = cells[:, top][:, :, left] * (1 - right) + cells[:, top][:, :, left + 1] * right
     lower = cells[:, top + 1][:, :, left] * (1 - right) + cells[:, top + 1][:, :, left + 1] * right
     noise = generator.integers(-12, 13, shape)
-    return (upper * (1 - down) + lower * down + noise).clip(0, 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = (upper * (1 - down) + lower * down + noise).clip(0, 255).astype(np.uint8)
+    return pixels

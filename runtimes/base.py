@@ -41,8 +41,8 @@ class RuntimeInfo:
         about: one line for people.
         needs: modules it imports.
         install: the one command that installs them.
-        needs_checkpoint: whether it runs the PyTorch model and so needs the checkpoint.
         open: makes it from an artifact and, if needed, the checkpoint's path.
+        needs_checkpoint: whether it runs the PyTorch model and so needs the checkpoint.
 
     """
 
@@ -50,8 +50,8 @@ class RuntimeInfo:
     about: str
     needs: tuple[str, ...]
     install: str
-    needs_checkpoint: bool
     open: Callable[[Artifact, Path | None], Runtime]
+    needs_checkpoint: bool = False
 
     @property
     def available(self) -> bool:
@@ -92,12 +92,10 @@ _TORCH = "pip install 'ds2ta-deploy[torch]'"
 RUNTIMES: dict[str, RuntimeInfo] = {
     info.name: info
     for info in (
-        RuntimeInfo("reference", "the integer graph in NumPy, its own definition", ("numpy",), _BASE, False, _open_reference),
-        RuntimeInfo("torch", "the quantized PyTorch model", ("torch",), _TORCH, True, _open_pytorch),
-        RuntimeInfo("onnxruntime", "ONNX Runtime on the exported file", ("onnx", "onnxruntime"), _BASE, False, _open_onnxruntime),
-        RuntimeInfo(
-            "onnx-reference", "onnx's own ReferenceEvaluator on the exported file (slow)", ("onnx",), _BASE, False, _open_onnx_reference
-        ),
+        RuntimeInfo("reference", "the integer graph in NumPy, its own definition", ("numpy",), _BASE, _open_reference),
+        RuntimeInfo("torch", "the quantized PyTorch model", ("torch",), _TORCH, _open_pytorch, needs_checkpoint=True),
+        RuntimeInfo("onnxruntime", "ONNX Runtime on the exported file", ("onnx", "onnxruntime"), _BASE, _open_onnxruntime),
+        RuntimeInfo("onnx-reference", "onnx's own ReferenceEvaluator on the exported file (slow)", ("onnx",), _BASE, _open_onnx_reference),
     )
 }
 

@@ -21,7 +21,6 @@ class OnnxReferenceRuntime(OnnxFileRuntime):
         evaluator = ReferenceEvaluator(model)
 
         def run(outputs: list[str], feeds: dict[str, NDArray[Any]]) -> Sequence[Any]:
-            values: Sequence[Any] = evaluator.run(outputs, feeds)
-            return values
+            return list(evaluator.run(outputs, feeds))
 
         return run

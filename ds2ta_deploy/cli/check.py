@@ -30,9 +30,8 @@ def command(checkpoint: Path, config: Path | None, profile: str | None, as_json:
         settings = read_settings(config, {"profile": profile})
         model = load_checkpoint(checkpoint)
         graph = freeze(quantize(model, settings), checkpoint.stem)
-        inexact = [op.name for op in graph if getattr(op, "exact", True) is False]
         findings |= {"family": model.config.family, "parameters": sum(p.numel() for p in model.parameters())}
-        findings |= {"integer_bytes": sum(memory(graph).values()), "ops": len(graph.ops), "inexact": inexact}
+        findings |= {"integer_bytes": sum(memory(graph).values()), "ops": len(graph.ops), "leak_exact": bool(graph.facts["leak_exact"])}
     except Ds2taError as error:
         if not as_json:
             raise
@@ -45,8 +44,7 @@ def command(checkpoint: Path, config: Path | None, profile: str | None, as_json:
     if as_json:
         print_json(findings)
         return
-    click.echo(
-        f"{checkpoint}: can be exported ({findings['family']}, {findings['parameters']:,} parameters, {findings['integer_bytes']:,} bytes of integers)"
-    )
-    for name in findings["inexact"]:
-        click.echo(f"note: {name} leaks by a fraction that is no power of two; its floor is not the real-valued neuron", err=True)
+    size = f"{findings['parameters']:,} parameters, {findings['integer_bytes']:,} bytes of integers"
+    click.echo(f"{checkpoint}: can be exported ({findings['family']}, {size})")
+    if not findings["leak_exact"]:
+        click.echo("note: the membrane's leak is no power of two; the integer neuron only approximates the real-valued one", err=True)

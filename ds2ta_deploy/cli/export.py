@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ds2ta_deploy.parity import ParityReport
     from ds2ta_deploy.quantization import Quantization
 
 
@@ -74,6 +75,7 @@ def command(
     from ds2ta_deploy.checkpoints import load_checkpoint
     from ds2ta_deploy.exporting import Provenance, default_inputs, export
     from ds2ta_deploy.freezing import freeze
+    from ds2ta_deploy.graph.ranges import beyond_float32
     from ds2ta_deploy.quantization import quantize
     from ds2ta_deploy.runtimes.pytorch import PytorchRuntime
     from ds2ta_deploy.verification import available_runtimes
@@ -86,7 +88,7 @@ def command(
     entry = FileEntry(hashlib.sha256(data).hexdigest(), len(data))
     provenance = Provenance(entry, msgspec.to_builtins(model.config), msgspec.to_builtins(model.quantization))
     names = available_runtimes(with_checkpoint=False) if "all" in runtime else list(runtime or ("onnxruntime",))
-    reports = []
+    reports: list[ParityReport] = []
     with progress(f"verifying {out.name}", pixels.shape[graph.input_type.shape.index(None)]) as tell:
         artifact = export(
             graph,
@@ -100,6 +102,12 @@ def command(
             provenance=provenance,
             progress=tell,
             on_report=reports.append,
+        )
+    wide = beyond_float32(graph) if inline else []
+    if wide:
+        stderr_console().print(
+            f"[yellow]warning[/yellow] {len(wide)} values can exceed 2^24, {wide[0]} first: an engine that computes integers in float32, "
+            "as OpenVINO does, is not proved exact; --profile loihi keeps every value within"
         )
     if as_json:
         print_json(

@@ -27,21 +27,18 @@ def command(artifact: Path, allow_modified: bool, as_json: bool) -> None:
     if as_json:
         print_json({"manifest": msgspec.to_builtins(opened.manifest), "report": report})
         return
-    console = Console(highlight=False)
-    manifest = opened.manifest
+    console = Console(highlight=False, soft_wrap=True)
+    manifest, facts = opened.manifest, report["facts"]
     console.print(f"[bold]{escape(report['graph'])}[/bold]  target {manifest.target}{', functions expanded' if manifest.inline else ''}")
     if manifest.checkpoint is not None:
         console.print(f"checkpoint sha256 {manifest.checkpoint.sha256}")
-    facts = report["facts"]
-    console.print(
-        f"{facts['family']}, {facts['time_steps']} time steps, profile {facts['profile']}, {facts['weight_bits']}-bit weights, first layer {facts['first_layer_bits']} bits"
-    )
+    bits = f"{facts['weight_bits']}-bit weights, first layer {facts['first_layer_bits']} bits"
+    console.print(f"{facts['family']}, {facts['time_steps']} time steps, profile {facts['profile']}, {bits}")
     total = sum(report["memory"].values())
     console.print(f"{total:,} bytes of integers, {report['dense_operations']:,} dense operations a sample")
     for entry in manifest.parity:
-        console.print(
-            f"verified on {entry.runtime}: {entry.integers:,} integers of {entry.values} values over {entry.samples} samples, {entry.different} different"
-        )
+        compared = f"{entry.integers:,} integers of {entry.values} values over {entry.samples} samples"
+        console.print(f"verified on {entry.runtime}: {compared}, {entry.different} different")
     console.print(population_tree(report))
 
 
@@ -71,9 +68,8 @@ def _describe(entry: dict[str, Any], report: dict[str, Any]) -> str:
     if "threshold_range" in entry:
         words.append(f"threshold {entry['threshold_range'][0]}..{entry['threshold_range'][1]}")
     if "taps" in entry:
-        words.append(
-            f"window {entry['taps']} taps, shift {entry['decay']}, guard bits {entry['guard_bits']}{'' if entry['window_exact'] else ' (floors)'}"
-        )
+        floors = "" if entry["window_exact"] else " (floors)"
+        words.append(f"window {entry['taps']} taps, shift {entry['decay']}, guard bits {entry['guard_bits']}{floors}")
     if "table_range" in entry:
         words.append(f"table {entry['table_entries']} entries in {entry['table_range'][0]}..{entry['table_range'][1]}")
     rate = report["firing_rates"].get(f"{entry['name']}.spikes")

@@ -5,7 +5,6 @@ import os
 import sys
 import traceback
 from importlib import import_module
-from typing import Any
 
 import click
 
@@ -68,43 +67,46 @@ def run(command: click.Command, arguments: list[str], program: str) -> int:
     """Run a command and return its exit code; every failure ends in one line a problem on stderr."""
     try:
         command.main(arguments, prog_name=program, standalone_mode=False)
-    except Ds2taError as error:
-        return _report(error)
     except click.UsageError as error:
         error.show(sys.stderr)
         return UsageError.exit_code
-    except click.ClickException as error:
-        return _report(UsageError(Problem("DS2TA-500", error.format_message())))
     except (KeyboardInterrupt, click.exceptions.Abort):
         click.echo("interrupted; nothing half-written is left behind", err=True)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: say nothing more
-        return 0
-    except OSError as error:
-        advice = "free some space" if error.errno == errno.ENOSPC else ""
-        return _report(UsageError(Problem("DS2TA-502", error.strerror or str(error), str(error.filename or ""), advice)))
-    except MemoryError:
-        return _report(UsageError(Problem("DS2TA-508", "there is not enough memory", mend="give fewer samples")))
     except Exception as error:  # noqa: BLE001 - the last line before the user: a traceback there is a defect
-        return _defect(error)
+        explained = _explain(error)
+        for problem in explained.problems:
+            click.echo(f"error {_printable(str(problem))}", err=True)
+        return explained.exit_code
     return 0
 
 
-def _report(error: Ds2taError) -> int:
-    for problem in error.problems:
-        click.echo(f"error {_printable(str(problem))}", err=True)
-    return error.exit_code
+def _explain(error: Exception) -> Ds2taError:
+    """Return the error in the user's terms."""
+    match error:
+        case Ds2taError():
+            return error
+        case click.ClickException():
+            return UsageError(Problem("DS2TA-500", error.format_message()))
+        case OSError():
+            advice = "free some space" if error.errno == errno.ENOSPC else ""
+            return UsageError(Problem("DS2TA-502", error.strerror or str(error), str(error.filename or ""), advice))
+        case MemoryError():
+            return UsageError(Problem("DS2TA-508", "there is not enough memory", mend="give fewer samples"))
+        case _:
+            return _defect(error)
 
 
-def _defect(error: Exception) -> int:
+def _defect(error: Exception) -> Ds2taError:
     """Say that the fault is ours, where, and how to see more."""
     if os.environ.get("DS2TA_TRACEBACK"):
-        traceback.print_exc()
-    frame: Any = traceback.extract_tb(error.__traceback__)[-1]
+        traceback.print_exception(error)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{os.path.basename(frame.filename)}:{frame.lineno}"  # noqa: PTH119 - a name, not a path
     what = f"internal error {type(error).__name__} at {place}: {' '.join(str(error).split())}"
-    return _report(UnsupportedError(Problem("DS2TA-299", what, mend="this is a defect: please report it with DS2TA_TRACEBACK=1 set")))
+    return UnsupportedError(Problem("DS2TA-299", what, mend="this is a defect: please report it with DS2TA_TRACEBACK=1 set"))
 
 
 def _printable(text: str) -> str:

@@ -48,20 +48,22 @@ class Graph:
         """
         types = {self.input_name: self.input_type}
         problems: list[Problem] = []
+        failed: set[str] = set()  # outputs of ops that were reported: what reads them is not reported again
         for op in self.ops:
-            missing = [name for name in op.inputs if name not in types]
-            if missing:
-                problems += [Problem("DS2TA-211", f"reads {name!r}, which no earlier op makes", op.name) for name in missing]
+            missing = [name for name in op.inputs if name not in types and name not in failed]
+            problems += [Problem("DS2TA-211", f"reads {name!r}, which no earlier op makes", op.name) for name in missing]
+            doubled = [name for name in op.outputs if name in types or name in failed]
+            problems += [Problem("DS2TA-211", f"makes {name!r} a second time", op.name) for name in doubled]
+            if missing or doubled or failed.intersection(op.inputs):
+                failed.update(op.outputs)
                 continue
             try:
-                made = op.infer_types([types[name] for name in op.inputs])
+                inputs = [types[name] for name in op.inputs]
+                op.check(inputs)
+                types.update(zip(op.outputs, op.infer_types(inputs), strict=True))
             except UnsupportedError as error:
                 problems += error.problems
-                continue
-            for name, made_type in zip(op.outputs, made, strict=True):
-                if name in types:
-                    problems.append(Problem("DS2TA-211", f"makes {name!r} a second time", op.name))
-                types[name] = made_type
+                failed.update(op.outputs)
         if not problems and self.output not in types:
             problems.append(Problem("DS2TA-211", f"the output {self.output!r} is made by no op", self.name))
         if problems:
@@ -82,7 +84,9 @@ class Graph:
             if any(name not in ranges for name in op.inputs):
                 continue  # behind an op that failed: already reported
             try:
-                made = op.infer_ranges([ranges[name] for name in op.inputs], [self.types[name] for name in op.inputs])
+                # What does not fit its type is reported by prove(); behind it, reckon with what the type can hold.
+                inputs = [ranges[name].clip(*DTYPE_LIMITS[self.types[name].dtype]) for name in op.inputs]
+                made = op.infer_ranges(inputs, [self.types[name] for name in op.inputs])
             except UnsupportedError as error:
                 problems += error.problems
                 continue

@@ -47,6 +47,16 @@ class Interval:
         """Forget the channels: one interval around all of them."""
         return self.of(self.minimum, self.maximum)
 
+    def over_channels(self) -> Self:
+        """Forget the last axis' channels: one interval for each position of the other axes."""
+        if self.low.ndim == 0:
+            return self
+        return self.of(self.low.min(axis=-1, keepdims=True), self.high.max(axis=-1, keepdims=True))
+
+    def clip(self, low: int, high: int) -> Self:
+        """Return the part inside ``[low, high]``; what lies outside wholly becomes the nearer end."""
+        return self.of(self.low.clip(low, high), self.high.clip(low, high))
+
     def with_zero(self) -> Self:
         """Widen every channel to contain zero, as padding and silent history do."""
         return self.of(np.minimum(self.low, 0), np.maximum(self.high, 0))

@@ -80,3 +80,16 @@ def prove(graph: Graph, profile: Profile) -> list[ProvenRange]:
             for entry in unfit
         )
     return proven
+
+
+#: Largest magnitude up to which float32 holds every integer.
+FLOAT32_EXACT = 2**24
+
+
+def beyond_float32(graph: Graph) -> list[str]:
+    """Names of the values that can leave ``[-2^24, 2^24]``.
+
+    Engines that compute integers in float32 (OpenVINO does, whatever its precision hint says) are
+    proved exact when there are none; profile ``loihi`` sees to that.
+    """
+    return [name for name in graph.types if max(-graph.ranges[name].minimum, graph.ranges[name].maximum) > FLOAT32_EXACT]

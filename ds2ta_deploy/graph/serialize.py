@@ -119,8 +119,11 @@ def _build_ops(records: tuple[_OpRecord, ...], tensors: dict[str, np.ndarray[Any
         wrong = sorted(set(values) ^ set(_own_fields(kind)))
         if wrong:
             problems.append(Problem("DS2TA-142", f"fields missing or unexpected: {', '.join(wrong)}", f"{where}: {record.name}"))
-        elif any(array.dtype.kind != "i" for array in arrays.values()):
-            problems.append(Problem("DS2TA-142", "tensors must be signed integers", f"{where}: {record.name}"))
+        elif set(arrays) != set(kind.ARRAYS):
+            mixed = ", ".join(sorted(set(arrays) ^ set(kind.ARRAYS)))
+            problems.append(
+                Problem("DS2TA-142", f"fields are a number instead of a tensor, or the reverse: {mixed}", f"{where}: {record.name}")
+            )
         else:
             ops.append(kind(name=record.name, inputs=record.inputs, outputs=record.outputs, **values))
     problems += [Problem("DS2TA-142", "belongs to no op", f"{where}: {name}") for name in left]

@@ -17,14 +17,14 @@ class _TableLookup(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, slope: Tensor, scores: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, table: Tensor, slope: Tensor, scores: Tensor) -> Tensor:
         offsets = torch.arange(table.shape[0], device=table.device) * table.shape[1]
         index = scores.to(torch.int64) + offsets[:, None, None]
         ctx.save_for_backward(slope, index)
         return table.flatten()[index]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor]:
         slope, index = ctx.saved_tensors
         summed = torch.bincount(index.flatten(), weights=gradient.flatten(), minlength=slope.numel())
         return summed.to(gradient.dtype).view_as(slope), None, gradient * slope.flatten()[index]
@@ -43,6 +43,7 @@ class Denoiser(nn.Module):
     def __init__(self, num_heads: int, head_dim: int, initial_threshold: float) -> None:
         """Start as the identity above ``initial_threshold``, with small quadratic and sigmoid terms."""
         super().__init__()
+        self.num_heads = num_heads
         self.head_dim = head_dim
         start = {"a": 1.0, "b": 0.01, "c": head_dim / 2, "d": 0.1, "e": head_dim / 2, "u": initial_threshold}
         for name, value in start.items():
@@ -68,7 +69,7 @@ class Denoiser(nn.Module):
         """Look every score up in its head's table."""
         function, slope = self.function_and_slope()
         table = function + (torch.floor(function + 0.5) - function).detach()
-        denoised: Tensor = _TableLookup.apply(table, slope, scores)
+        denoised: Tensor = _TableLookup.apply(table, slope, scores)  # type: ignore[no-untyped-call]
         return denoised
 
 
@@ -125,7 +126,7 @@ class SpikingAttention(nn.Module):
         super().__init__()
         self.q, self.k, self.v = query, key, value
         self.denoiser: Denoiser | IntegerDenoiser = denoiser
-        self.num_heads = denoiser.a.shape[0]
+        self.num_heads = denoiser.num_heads
         self.scale = Scale(scale)
         self.neuron: Lif | IntegerLif = neuron
         self.proj = output
@@ -144,7 +145,8 @@ class SpikingAttention(nn.Module):
 
     def _split(self, tokens: Tensor) -> Tensor:
         """``[T, B, N, D] -> [T, B, H, N, d]``."""
-        return tokens.unflatten(-1, (self.num_heads, -1)).transpose(2, 3)
+        time, batch, count, width = tokens.shape
+        return tokens.view(time, batch, count, self.num_heads, width // self.num_heads).transpose(2, 3)
 
 
 def windowed_linear(width: int, neuron: Lif, taps: int, initial_decay: int, *, bias: bool) -> SpikingLinear:

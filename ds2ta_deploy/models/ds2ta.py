@@ -1,5 +1,7 @@
 """The DS2TA network: spiking patch splitting, encoder blocks, readout."""
 
+from typing import cast
+
 import torch
 from msgspec import Struct
 from torch import Tensor, nn
@@ -69,9 +71,14 @@ class PatchEmbedding(nn.Module):
         self.residual = Probe(channel_axis=-3)
         self.tokens = Probe()
 
+    @property
+    def convolutions(self) -> list[SpikingConv2d]:
+        """The four stages."""
+        return cast("list[SpikingConv2d]", list(self.stages))
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the token stream."""
-        for stage in self.stages:
+        for stage in self.convolutions:
             inputs = stage(inputs)
         summed = self.residual(self.position(inputs) + inputs)
         tokens: Tensor = self.tokens(summed.flatten(3).transpose(2, 3))
@@ -105,7 +112,9 @@ class Block(nn.Module):
             return windowed_linear(config.embed_dim, _neuron(config), config.temporal_window, config.initial_decay, bias=bias)
 
         self.attn = SpikingAttention(
-            *(windowed(bias=config.qkv_bias) for _ in range(3)),
+            query=windowed(bias=config.qkv_bias),
+            key=windowed(bias=config.qkv_bias),
+            value=windowed(bias=config.qkv_bias),
             denoiser=Denoiser(config.num_heads, config.head_dim, config.initial_denoise_threshold),
             scale=config.attention_scale,
             neuron=_neuron(config, config.attention_threshold),
@@ -182,12 +191,17 @@ class Ds2ta(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.head: nn.Module = Readout(config.embed_dim, config.num_classes)
 
+    @property
+    def encoder_blocks(self) -> list[Block]:
+        """The encoder blocks, first to last."""
+        return cast("list[Block]", list(self.blocks))
+
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the logits."""
         if self.config.input_kind == "images":
             pixels = pixels.unsqueeze(0)
         tokens = self.patch(self.input_values(self.encoder(pixels)).movedim(-1, -3))
-        for block in self.blocks:
+        for block in self.encoder_blocks:
             tokens = block(tokens)
         logits: Tensor = self.head(tokens)
         return logits

@@ -33,7 +33,8 @@ class TemporalWindow(nn.Module):
     @property
     def integer_decay(self) -> int:
         """The integer exponent tau that the forward pass uses, in [0, 8]."""
-        return int(self.decay.detach().clamp(0, MAX_DECAY).round())
+        rounded: float = self.decay.detach().clamp(0, MAX_DECAY).round().item()
+        return int(rounded)
 
     def forward(self, products: Tensor) -> Tensor:
         """Return the windowed currents."""
@@ -64,7 +65,7 @@ class IntegerWindow(nn.Module):
     @property
     def unit(self) -> int:
         """Factor of the bias behind the window, ``2^g``."""
-        return 2**self.guard_bits
+        return 1 << self.guard_bits
 
     def forward(self, products: Tensor) -> Tensor:
         """Return the windowed currents."""
@@ -110,6 +111,11 @@ class SpikingLinear(nn.Module):
         return watched
 
 
+def _split_time(merged: Tensor, steps: torch.Size) -> Tensor:
+    """``[T B, ...] -> [T, B, ...]``."""
+    return merged.view((*steps, *merged.shape[1:]))
+
+
 class SpikingConv2d(nn.Module):
     """A population of neurons behind a 3x3 convolution of padding 1: weights, batch norm, neuron, pooling.
 
@@ -137,15 +143,15 @@ class SpikingConv2d(nn.Module):
         """Return the population's spikes, pooled if it pools."""
         steps = inputs.shape[:2]
         product = functional.conv2d(inputs.flatten(0, 1), self.weight, padding=1)
-        self.product(product.unflatten(0, steps))
+        self.product(_split_time(product, steps))
         if self.bias is not None:
             product = product + self.bias[:, None, None]
-        current = self.current(self.norm(product).unflatten(0, steps))
+        current = self.current(_split_time(self.norm(product), steps))
         if steps[0] < self.time_steps:
             current = current.expand(self.time_steps, *current.shape[1:])
         spikes, membranes = self.neuron(current)
         self.membrane(membranes)
-        spikes = self.spikes(spikes)
+        watched: Tensor = self.spikes(spikes)
         if self.pooled is not None:
-            spikes = self.pooled(functional.max_pool2d(spikes.flatten(0, 1), 3, 2, 1).unflatten(0, spikes.shape[:2]))
-        return spikes
+            watched = self.pooled(_split_time(functional.max_pool2d(watched.flatten(0, 1), 3, 2, 1), watched.shape[:2]))
+        return watched

@@ -24,7 +24,7 @@ class _LifOverTime(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, current: Tensor, threshold: float, leak: float) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward(ctx: Any, current: Tensor, threshold: float, leak: float) -> tuple[Tensor, Tensor]:
         membranes = torch.empty_like(current)
         spikes = torch.empty_like(current)
         carried = torch.zeros_like(current[0])
@@ -38,7 +38,7 @@ class _LifOverTime(torch.autograd.Function):
         return spikes, membranes
 
     @staticmethod
-    def backward(ctx: Any, spikes_grad: Tensor, _membranes_grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, spikes_grad: Tensor, _membranes_grad: Tensor) -> tuple[Tensor, None, None]:
         membranes, spikes = ctx.saved_tensors
         gradient = torch.empty_like(membranes)
         for t in range(gradient.shape[0] - 1, -1, -1):
@@ -74,8 +74,8 @@ class Lif(nn.Module):
         leak = 1.0 - 1.0 / self.membrane_time_constant
         if self.decay_input:
             current = current / self.membrane_time_constant
-        spikes, membranes = _LifOverTime.apply(current, self.threshold, leak)
-        return spikes, membranes
+        outputs: tuple[Tensor, Tensor] = _LifOverTime.apply(current, self.threshold, leak)  # type: ignore[no-untyped-call]
+        return outputs
 
     def extra_repr(self) -> str:
         """Show the settings in the module's printout."""

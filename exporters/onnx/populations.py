@@ -56,8 +56,8 @@ class Emitter:
         shown = outputs if self.expose_all else [outputs[0], *[""] * (len(outputs) - 1)]
         self.nodes.append(helper.make_node(op_type, inputs, shown, name=name, domain=DOMAIN, **attributes))
 
-    def _lif(self, neuron: ops.Lif) -> tuple[str, list[str], dict[str, int]]:
-        """Return the op type of the file's Lif, how a body passes its attributes on, and their values."""
+    def _lif(self, neuron: ops.Lif) -> tuple[list[str], dict[str, int]]:
+        """Return the call of the file's Lif from inside a body, and the attributes that the body passes on."""
         numerator = any(op.leak_numerator != 1 for op in self.graph if isinstance(op, ops.Lif))
         attributes = {"leak_divisor": 2**neuron.leak_shift}
         if numerator:
@@ -66,7 +66,7 @@ class Emitter:
         body = bodies.lif(steps, numerator=numerator)
         name = self.library.add("Lif", ["current", "threshold"], ["spikes", "membrane"], list(attributes), body, _about(ops.Lif))
         passed = ", ".join(f"{key}: int = @{key}" for key in attributes)
-        return name, [f"spikes, membrane = @{name} <{passed}> (current, threshold)"], attributes
+        return [f"spikes, membrane = @{name} <{passed}> (current, threshold)"], attributes
 
     def _steps(self, value: str) -> int:
         return self.graph.types[value].shape[0] or 1
@@ -97,7 +97,7 @@ class Emitter:
             body = [*body, "product = MatMulInteger (patches, weight)"]
         windowed, attributes = self._window(window)
         body += windowed
-        lif_name, lif_call, lif_attributes = self._lif(neuron)
+        lif_call, lif_attributes = self._lif(neuron)
         if len(inner) == 2:
             steps = self._steps(neuron.outputs[0])
             body += [bodies.join_time("repeated", ["current"] * steps)]
@@ -165,7 +165,7 @@ class Emitter:
             if window.guard_bits
             else ["current = Identity (context)"]
         )
-        _, lif_call, attributes = self._lif(neuron)
+        lif_call, attributes = self._lif(neuron)
         attributes |= {"heads": splits[0].heads}
         if window.guard_bits:
             attributes["guard_multiplier"] = 2**window.guard_bits

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ class SplitHeads(Op):
         heads: number of heads; divides D.
 
     """
+
+    INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((4,),)
+    INTEGERS: ClassVar[dict[str, tuple[int, int]]] = {"heads": (1, 4096)}
 
     heads: int
 
@@ -42,6 +46,8 @@ class SplitHeads(Op):
 class MergeHeads(Op):
     """``[T, B, heads, N, d] -> [T, B, N, heads * d]``, the inverse of :class:`SplitHeads`."""
 
+    INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((5,),)
+
     def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
         """Join heads and channels."""
         time, batch, heads, tokens, width = inputs[0].shape
@@ -50,7 +56,8 @@ class MergeHeads(Op):
     def infer_ranges(self, inputs: Sequence[Interval], types: Sequence[ValueType]) -> tuple[Interval, ...]:
         """Every channel has the interval of its head."""
         heads, width = types[0].shape[2] or 0, types[0].shape[4] or 0
-        low, high = (np.repeat(np.broadcast_to(bound, (heads, 1, 1)).reshape(heads), width) for bound in (inputs[0].low, inputs[0].high))
+        rows = inputs[0].over_channels()
+        low, high = (np.repeat(np.broadcast_to(bound, (heads, 1, 1)).reshape(heads), width) for bound in (rows.low, rows.high))
         return (Interval.of(low, high),)
 
     def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
@@ -72,6 +79,9 @@ class MatMul(Op):
 
     """
 
+    INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((5,), (5,))
+    INTEGERS: ClassVar[dict[str, tuple[int, int]]] = {"transpose_right": (0, 1)}
+
     transpose_right: int
 
     def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
@@ -86,7 +96,7 @@ class MatMul(Op):
     def infer_ranges(self, inputs: Sequence[Interval], types: Sequence[ValueType]) -> tuple[Interval, ...]:
         """The K terms lie between the extreme products of the bounds."""
         terms = types[0].shape[-1] or 0
-        left, right = inputs[0], inputs[1].hull()
+        left, right = inputs[0].over_channels(), inputs[1].hull()
         corners = np.stack([a * b for a in (left.low, left.high) for b in (right.low, right.high)])
         return (Interval.of(corners.min(axis=0) * terms, corners.max(axis=0) * terms).with_zero(),)
 
@@ -107,6 +117,9 @@ class Lookup(Op):
     proof: freezing fails otherwise.
 
     """
+
+    INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((5,),)
+    ARRAYS: ClassVar[dict[str, tuple[int, tuple[str, ...]]]] = {"table": (2, ("int16",))}
 
     table: NDArray[np.int16]
 

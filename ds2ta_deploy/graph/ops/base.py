@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -44,9 +44,42 @@ class Op(ABC):
 
     """
 
+    #: Number of axes that each input may have.
+    INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]]
+    #: Number of outputs.
+    OUTPUTS: ClassVar[int] = 1
+    #: Array fields: number of axes and allowed types.
+    ARRAYS: ClassVar[dict[str, tuple[int, tuple[str, ...]]]] = {}
+    #: Integer fields: smallest and largest value.
+    INTEGERS: ClassVar[dict[str, tuple[int, int]]] = {}
+
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+
+    def check(self, inputs: Sequence[ValueType]) -> None:
+        """Check fields and wiring against what the class declares, before any rule looks at them.
+
+        Raises:
+            UnsupportedError: DS2TA-210 with everything that is wrong with this op.
+
+        """
+        wrong = []
+        if (len(self.inputs), len(self.outputs)) != (len(self.INPUT_RANKS), self.OUTPUTS):
+            wrong.append(f"has {len(self.inputs)} inputs and {len(self.outputs)} outputs, not {len(self.INPUT_RANKS)} and {self.OUTPUTS}")
+        for ranks, kind in zip(self.INPUT_RANKS, inputs, strict=False):
+            if len(kind.shape) not in ranks:
+                wrong.append(f"gets an input of shape {kind.shape}, which has not {' or '.join(map(str, ranks))} axes")
+        for name, (rank, dtypes) in self.ARRAYS.items():
+            array = getattr(self, name)
+            if not isinstance(array, np.ndarray) or array.ndim != rank or array.dtype.name not in dtypes or array.size == 0:
+                wrong.append(f"{name} is no filled {' or '.join(dtypes)} array of {rank} axes")
+        for name, (low, high) in self.INTEGERS.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or not low <= value <= high:
+                wrong.append(f"{name} is {value!r}, must be an integer in {low}..{high}")
+        if wrong:
+            raise UnsupportedError(Problem("DS2TA-210", what, self.name) for what in wrong)
 
     @abstractmethod
     def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
@@ -60,7 +93,7 @@ class Op(ABC):
     def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
         """Compute the outputs; this is the op's meaning."""
 
-    def require(self, condition: bool, what: str) -> None:
+    def require(self, condition: bool, what: str) -> None:  # noqa: FBT001 - reads as a sentence
         """Raise DS2TA-210 with this op's name unless ``condition`` holds."""
         if not condition:
             raise UnsupportedError(Problem("DS2TA-210", what, self.name))
@@ -73,10 +106,11 @@ def exact_matmul(left: IntArray, right: IntArray) -> IntArray:
     float32 (float64) represents exactly, in any order of summation, and BLAS is far faster than an
     integer loop.
     """
-    if left.size == 0 or right.size == 0:
-        return left @ right
-    bound = int(np.abs(left).max()) * int(np.abs(right).max()) * left.shape[-1]
+    size = left.shape[-1]
+    bound = int(np.abs(left).max(initial=0)) * int(np.abs(right).max(initial=0)) * size
     if bound >= _FLOAT64_EXACT:
-        return left @ right
+        exact: IntArray = left @ right
+        return exact
     kind = np.float32 if bound < _FLOAT32_EXACT else np.float64
-    return (left.astype(kind) @ right.astype(kind)).astype(np.int64)
+    product: IntArray = (left.astype(kind) @ right.astype(kind)).astype(np.int64)
+    return product

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,10 @@ class InputTable(Op):
             0 for frames ``[T, B, H, W, C]``.
 
     """
+
+    INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((4, 5),)
+    ARRAYS: ClassVar[dict[str, tuple[int, tuple[str, ...]]]] = {"table": (2, ("int16",))}
+    INTEGERS: ClassVar[dict[str, tuple[int, int]]] = {"still": (0, 1)}
 
     table: NDArray[np.int16]
     still: int
@@ -55,6 +60,8 @@ class MaxPool2d(Op):
 
     """
 
+    INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((5,),)
+
     def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
         """Halve height and width, rounding up."""
         time, batch, height, width, channels = inputs[0].shape
@@ -85,6 +92,8 @@ class Add(Op):
 
     """
 
+    INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((4, 5), (4, 5))
+
     def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
         """Keep the shape."""
         self.require(inputs[0] == inputs[1], f"cannot add {inputs[1]} to {inputs[0]}")
@@ -102,6 +111,8 @@ class Add(Op):
 @dataclass(frozen=True, eq=False)
 class Tokens(Op):
     """Make every pixel of the feature map a token: ``[T, B, H, W, C] -> [T, B, H W, C]``, row by row."""
+
+    INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((5,),)
 
     def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
         """Join height and width."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,8 @@ WeightArray = NDArray[np.signedinteger[Any]]
 
 def weighted_range(weight: IntArray, low: IntArray, high: IntArray) -> Interval:
     """Return the interval of ``weight @ x`` for x in [low, high]: ``sum min(w,0) high + max(w,0) low`` and its mirror."""
-    positive, negative = np.maximum(weight, 0), np.minimum(weight, 0)
+    positive: IntArray = np.maximum(weight, 0)
+    negative: IntArray = np.minimum(weight, 0)
     return Interval.of(positive @ low + negative @ high, positive @ high + negative @ low)
 
 
@@ -29,6 +30,9 @@ class Linear(Op):
     Shapes: ``[T, B, N, in]`` uint8 -> ``[T, B, N, out]`` int32.
 
     """
+
+    INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((4,),)
+    ARRAYS: ClassVar[dict[str, tuple[int, tuple[str, ...]]]] = {"weight": (2, ("int8", "int16"))}
 
     weight: WeightArray
 
@@ -59,6 +63,9 @@ class Conv2d(Op):
     Shapes: ``[T, B, H, W, in]`` -> ``[T, B, H, W, out]`` int32.
 
     """
+
+    INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((5,),)
+    ARRAYS: ClassVar[dict[str, tuple[int, tuple[str, ...]]]] = {"weight": (4, ("int8", "int16"))}
 
     weight: WeightArray
 
@@ -97,6 +104,9 @@ class Readout(Op):
     Shapes: ``[T, B, N, D]`` -> ``[B, classes]`` int32.
 
     """
+
+    INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((4,),)
+    ARRAYS: ClassVar[dict[str, tuple[int, tuple[str, ...]]]] = {"weight": (2, ("int8",)), "bias": (1, ("int32",))}
 
     weight: WeightArray
     bias: NDArray[np.int32]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ class Repeat(Op):
     Shapes: ``[1, B, ...]`` -> ``[T, B, ...]``.
 
     """
+
+    INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((4, 5),)
+    INTEGERS: ClassVar[dict[str, tuple[int, int]]] = {"time_steps": (1, 1024)}
 
     time_steps: int
 
@@ -54,6 +58,10 @@ class TemporalWindow(Op):
 
     """
 
+    INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((4, 5),)
+    ARRAYS: ClassVar[dict[str, tuple[int, tuple[str, ...]]]] = {"bias": (1, ("int32",))}
+    INTEGERS: ClassVar[dict[str, tuple[int, int]]] = {"taps": (1, 64), "decay": (0, 8), "guard_bits": (0, 24)}
+
     bias: NDArray[np.int32]
     taps: int
     decay: int
@@ -63,7 +71,6 @@ class TemporalWindow(Op):
         """Keep the shape."""
         (x,) = inputs
         self.require(x.shape[-1] == self.bias.shape[0], f"has {self.bias.shape[0]} biases for {x.shape[-1]} channels")
-        self.require(self.taps >= 1 and self.decay >= 0 and self.guard_bits >= 0, "needs taps >= 1, decay >= 0, guard bits >= 0")
         return (ValueType(x.shape, "int32"),)
 
     def infer_ranges(self, inputs: Sequence[Interval], types: Sequence[ValueType]) -> tuple[Interval, ...]:
@@ -94,7 +101,7 @@ class Lif(Op):
 
     ``V[t] = ((V[t-1] (1 - s[t-1])) * leak_numerator >> leak_shift) + current[t]``, ``s[t] = V[t] >= threshold``.
     The shift floors. With numerator 1 and shift 1 (tau_m = 2) the spikes are those of the
-    real-valued neuron at every step; other leaks are an approximation (:attr:`exact`).
+    real-valued neuron at every step; a floored product is an approximation (:attr:`exact`).
 
     Attributes:
         threshold: int32 ``[C]``, positive, in the unit of the current.
@@ -105,14 +112,19 @@ class Lif(Op):
 
     """
 
+    INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((4, 5),)
+    OUTPUTS: ClassVar[int] = 2
+    ARRAYS: ClassVar[dict[str, tuple[int, tuple[str, ...]]]] = {"threshold": (1, ("int32",))}
+    INTEGERS: ClassVar[dict[str, tuple[int, int]]] = {"leak_numerator": (0, 2**16), "leak_shift": (0, 16)}
+
     threshold: NDArray[np.int32]
     leak_numerator: int
     leak_shift: int
 
     @property
     def exact(self) -> bool:
-        """Whether the floor provably loses nothing against the real-valued neuron."""
-        return self.leak_numerator == 1
+        """Whether the floor provably loses nothing: nothing is kept, everything is, or the leak is a pure shift."""
+        return self.leak_numerator in (0, 1, 2**self.leak_shift)
 
     def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
         """Spikes and membrane have the current's shape."""

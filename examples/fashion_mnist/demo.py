@@ -1,0 +1,48 @@
+"""The whole way in one go: the bundled checkpoint becomes a verified ONNX artifact, and both are scored.
+
+    python examples/fashion_mnist/demo.py
+
+It runs the same commands that a user would type, prints each of them, and stops at the first that fails.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+HERE = Path(__file__).parent
+CHECKPOINT = HERE / "ds2ta-2-64.safetensors"
+PICTURES = HERE / "test-256.npz"
+
+
+def run(*arguments: str | Path) -> None:
+    """Show a command and run it; leave with its exit code if it fails."""
+    shown = " ".join(str(argument) for argument in arguments)
+    click.secho(f"\n$ {shown}", bold=True)
+    program = shutil.which(str(arguments[0]), path=str(Path(sys.executable).parent))
+    if program is None:
+        raise click.ClickException(f"{arguments[0]} is not installed beside this Python: pip install -e '.[torch]'")
+    code = subprocess.run([program, *map(str, arguments[1:])], check=False).returncode  # noqa: S603 - commands written below
+    if code:
+        sys.exit(code)
+
+
+@click.command()
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("build/demo"), show_default=True, help="Replaced if it exists."
+)
+def main(output: Path) -> None:
+    """Export the bundled network, verify it on every runtime, and print its accuracy before and after."""
+    if (output / "manifest.json").is_file():
+        shutil.rmtree(output)
+    checkpoint, pictures = (path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path for path in (CHECKPOINT, PICTURES))
+    run("ds2ta-export", checkpoint, "--target", "onnx", "--inputs", pictures, "-o", output)
+    run("ds2ta", "verify", output, "--runtime", "all", "--checkpoint", checkpoint)
+    run("ds2ta", "eval", checkpoint, "--data", pictures)
+    run("ds2ta", "eval", output, "--data", pictures)
+
+
+if __name__ == "__main__":
+    main()
