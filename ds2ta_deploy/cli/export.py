@@ -111,13 +111,13 @@ def command(
         )
     if as_json:
         print_json(
-            {"artifact": str(artifact.path), "files": msgspec.to_builtins(artifact.manifest.files), "parity": parity_json(reports[0])}
+            {"artifact": str(out), "files": msgspec.to_builtins(artifact.manifest.files), "parity": parity_json(reports[0])}
         )
         return
     if verify:
         print_table(parity_table(reports[0]))
         print_rates(reports[0])
-    stderr_console().print(f"wrote {artifact.path}{'' if verify else ' (not verified)'}")
+    stderr_console().print(f"wrote {out}{'' if verify else ' (not verified)'}")
 
 
 def read_settings(config: Path | None, given: dict[str, Any]) -> "Quantization":
