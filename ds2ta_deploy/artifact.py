@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from ds2ta_deploy.errors import InputError, Problem, UsageError
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.graph.ranges import profile_of, prove
 
 MANIFEST, GRAPH, MODEL, REPORT = "manifest.json", "graph.safetensors", "model.onnx", "report.json"
 GOLDEN_INPUTS, GOLDEN_VALUES, GOLDEN_HASHES = "vectors/inputs.npz", "vectors/expected.npz", "vectors/hashes.json"
@@ -26,6 +27,9 @@ _WRITERS = ("ds2ta-deploy", "numpy", "onnx", "safetensors", "torch")
 
 #: Largest manifest that is read.
 _MANIFEST_LIMIT = 16 * 2**20
+
+
+Decoded = TypeVar("Decoded")
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -120,8 +124,8 @@ class Artifact:
         for name, entry in manifest.files.items():
             if not _is_inside(name):
                 problems.append(Problem("DS2TA-155", "the manifest names a path outside the artifact", ascii(name)))
-            elif not (path / name).is_file() or (path / name).is_symlink():
-                problems.append(Problem("DS2TA-152", "is missing", str(path / name), "export again"))
+            elif not _is_own_file(path, name):
+                problems.append(Problem("DS2TA-152", "is missing, or no file of the artifact's own", str(path / name), "export again"))
             elif _hash_file(path / name) != entry:
                 modified.append(name)
         if not allow_modified:
@@ -149,19 +153,39 @@ class Artifact:
         except OSError as error:
             raise InputError(Problem("DS2TA-152", f"cannot be read: {error.strerror}", str(self.path / name))) from error
 
+    def read_json(self, name: str, kind: type[Decoded]) -> Decoded:
+        """Return one JSON file as the type it must have.
+
+        Raises:
+            InputError: DS2TA-152 when it cannot be read, DS2TA-157 when it is something else.
+
+        """
+        try:
+            return msgspec.json.decode(self.read(name), type=kind)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise InputError(Problem("DS2TA-157", f"does not hold what it should: {error}", str(self.path / name))) from error
+
     @cached_property
     def graph(self) -> Graph:
-        """The integer graph."""
-        return serialize.from_bytes(self.read(GRAPH), str(self.path / GRAPH))
+        """The integer graph, its ranges proved.
+
+        Raises:
+            InputError: DS2TA-140 to 142 when it is no graph.
+            UnsupportedError: DS2TA-210 and 211 when its ops do not fit together, 220 and 221 when a value could
+                overflow or an index leave its table.
+
+        """
+        graph = serialize.from_bytes(self.read(GRAPH), str(self.path / GRAPH))
+        prove(graph, profile_of(graph))
+        return graph
 
 
 def _read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST
-    if not file.is_file():
-        raise InputError(
-            Problem("DS2TA-150", f"is not an artifact: it has no {MANIFEST}", str(path), "give the directory that an export wrote")
-        )
     try:
+        if not file.is_file():
+            advice = "give the directory that an export wrote"
+            raise InputError(Problem("DS2TA-150", f"is not an artifact: it has no {MANIFEST}", str(path), advice))
         if file.stat().st_size > _MANIFEST_LIMIT:
             raise InputError(Problem("DS2TA-151", f"is larger than {_MANIFEST_LIMIT} bytes", str(file)))
         return msgspec.json.decode(file.read_bytes(), type=Manifest)
@@ -176,12 +200,25 @@ def _is_inside(name: str) -> bool:
     return bool(name) and not path.is_absolute() and ".." not in path.parts and "\\" not in name and "\0" not in name
 
 
+def _is_own_file(directory: Path, name: str) -> bool:
+    """Whether it is a file that really lies there: no link on the way."""
+    try:
+        return (directory / name).is_file() and (directory / name).resolve() == directory.resolve() / name
+    except OSError:  # a name too long for the file system, a loop of links
+        return False
+
+
 def _hash_file(path: Path) -> FileEntry | None:
     try:
         with path.open("rb") as file:
             return FileEntry(hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
     except OSError:
         return None  # unreadable is not the file that was exported
+
+
+def encode_json(data: Any) -> bytes:
+    """Encode for people and for hashes: sorted keys, indented, one line feed at the end."""
+    return msgspec.json.format(msgspec.json.encode(data, order="sorted"), indent=1) + b"\n"
 
 
 class Staging:
@@ -208,18 +245,30 @@ class Staging:
     def commit(self, manifest: Manifest, *, failed: bool = False) -> Artifact:
         """Write the manifest and give the directory its name: OUT, or OUT.failed."""
         staged = self.artifact(manifest)
-        encoded = msgspec.json.format(msgspec.json.encode(staged.manifest, order="sorted"), indent=2)
-        (self.directory / MANIFEST).write_bytes(encoded + b"\n")
+        (self.directory / MANIFEST).write_bytes(encode_json(staged.manifest))
         target = failed_path(self.out) if failed else self.out
-        if failed and (target / MANIFEST).is_file():
+        if failed and _is_artifact(target):
             shutil.rmtree(target)  # an earlier failure of the same export
         self.directory.rename(target)
         return Artifact(target, staged.manifest)
 
 
 def failed_path(out: Path) -> Path:
-    """Where an export whose verification failed is left."""
-    return out.with_name(out.name + ".failed")
+    """Where an export whose verification failed is left: ``OUT.failed``, or with a number if that is taken by something else."""
+    target, number = out.with_name(f"{out.name}.failed"), 1
+    while os.path.lexists(target) and not _is_artifact(target):
+        number += 1
+        target = out.with_name(f"{out.name}.failed-{number}")
+    return target
+
+
+def _is_artifact(path: Path) -> bool:
+    """Whether there is a directory of ours, which may be replaced."""
+    try:
+        _read_manifest(path)
+    except InputError:
+        return False
+    return not path.is_symlink()
 
 
 @contextmanager
@@ -230,18 +279,18 @@ def stage(out: Path) -> Iterator[Staging]:
         UsageError: DS2TA-501 when the output exists, DS2TA-502 when it cannot be written (full disk …).
 
     """
-    out = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link at OUT
-    if out.exists() or out.is_symlink():
-        raise UsageError(Problem("DS2TA-501", "the output exists already", str(out), "remove it or choose another name with -o"))
+    shown, out = str(out), Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link at OUT
     try:
+        if os.path.lexists(out):
+            raise UsageError(Problem("DS2TA-501", "the output exists already", shown, "remove it or choose another name with -o"))
         out.parent.mkdir(parents=True, exist_ok=True)
         directory = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
     except OSError as error:
-        raise UsageError(Problem("DS2TA-502", f"cannot be written: {error.strerror}", str(out))) from error
+        raise UsageError(Problem("DS2TA-502", f"cannot be written: {error.strerror}", shown)) from error
     try:
         directory.chmod(0o755)
         yield Staging(directory, out)
     except OSError as error:
-        raise UsageError(Problem("DS2TA-502", f"cannot be written: {error.strerror or error}", str(out))) from error
+        raise UsageError(Problem("DS2TA-502", f"cannot be written: {error.strerror or error}", shown)) from error
     finally:
         shutil.rmtree(directory, ignore_errors=True)

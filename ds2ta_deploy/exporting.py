@@ -1,7 +1,6 @@
 """Export: graph to a verified artifact."""
 
 import io
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ from ds2ta_deploy.artifact import (
     Artifact,
     FileEntry,
     Manifest,
-    failed_path,
+    encode_json,
     stage,
     writer_versions,
 )
@@ -107,8 +106,6 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
     provenance = provenance or Provenance()
     inputs = default_inputs(graph) if inputs is None else inputs
     graph.check_input(inputs)
-    if inputs.shape[graph.input_type.shape.index(None)] == 0:
-        raise UsageError(Problem("DS2TA-507", "there is no sample to verify with", graph.input_name))
     manifest = Manifest(
         target=target,
         inline=inline,
@@ -130,11 +127,11 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
         if on_report is not None:
             on_report(report)
         staging.write(_vectors(graph, inputs, report))
-        staging.write({REPORT: _json(build_report(graph, report))})
+        staging.write({REPORT: encode_json(build_report(graph, report))})
         written = staging.commit(_with_parity(manifest, report, verified=bool(others)), failed=not report.passed)
     if not report.passed:
         problems = [result.first.problem() for result in report.results if result.first is not None]
-        raise ParityError([*problems, Problem("DS2TA-303", "the export is not released", str(failed_path(Path(out))))])
+        raise ParityError([*problems, Problem("DS2TA-303", "the export is not released", str(written.path))])
     return written
 
 
@@ -157,7 +154,7 @@ def _vectors(graph: Graph, inputs: NDArray[np.uint8], report: ParityReport) -> d
     return {
         GOLDEN_INPUTS: _npz({graph.input_name: inputs}),
         GOLDEN_VALUES: _npz(first),
-        GOLDEN_HASHES: _json(report.hashes),
+        GOLDEN_HASHES: encode_json(report.hashes),
     }
 
 
@@ -166,7 +163,3 @@ def _npz(arrays: dict[str, NDArray[Any]]) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
-
-
-def _json(data: dict[str, Any]) -> bytes:
-    return json.dumps(data, indent=1, sort_keys=True).encode() + b"\n"

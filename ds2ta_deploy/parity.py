@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2ta_deploy.artifact import ParityEntry
-from ds2ta_deploy.errors import ParityError, Problem
+from ds2ta_deploy.errors import ParityError, Problem, UsageError
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.runtimes.base import Runtime, Trace
 
@@ -17,6 +17,9 @@ _MEMORY_BUDGET = 192 * 2**20
 
 #: A layer that fires less or more than this proves little.
 FIRING_LIMITS = (0.005, 0.95)
+
+#: Name under which the baseline is compared with the recorded hashes.
+GOLDEN = "golden"
 
 #: Told how many samples are done.
 Progress = Callable[[int], None]
@@ -47,6 +50,8 @@ class Divergence:
 
     def problem(self) -> Problem:
         """Describe it in one line."""
+        if self.runtime == GOLDEN:
+            return Problem("DS2TA-304", "the graph no longer computes what was recorded at export (its hash differs)", self.value)
         if self.found is None:
             return Problem("DS2TA-302", f"{self.runtime} gives no such value, or one of another shape", self.value)
         step = "" if self.step is None else f", time step {self.step}"
@@ -124,12 +129,17 @@ def compare_runtimes(
         baseline: what the others are compared with.
         others: what is compared.
         wanted: names of the values.
-        golden: recorded hashes to compare the baseline itself with; a difference is reported as runtime ``golden``.
+        golden: recorded hashes to compare the baseline itself with; a difference is reported as runtime :data:`GOLDEN`.
         progress: told the number of samples done.
+
+    Raises:
+        UsageError: DS2TA-507 when there is no sample.
 
     """
     axis = graph.input_type.shape.index(None)
     samples = inputs.shape[axis]
+    if samples == 0:
+        raise UsageError(Problem("DS2TA-507", "there is no sample to compare", graph.input_name))
     report = ParityReport(samples, [RuntimeResult(runtime.name) for runtime in (baseline, *others)])
     digest = _Digest(graph, wanted)
     outputs = []
@@ -190,7 +200,7 @@ def _locate(
 
 def _against_golden(graph: Graph, hashes: dict[str, str], golden: dict[str, str], wanted: Sequence[str], samples: int) -> RuntimeResult:
     """Compare hashes; a differing hash counts as one difference, its place inside the value is unknown."""
-    result = RuntimeResult("golden")
+    result = RuntimeResult(GOLDEN)
     for name in wanted:
         if name not in golden:
             continue
@@ -198,7 +208,7 @@ def _against_golden(graph: Graph, hashes: dict[str, str], golden: dict[str, str]
         result.integers += int(np.prod([samples if size is None else size for size in graph.types[name].shape]))
         if hashes[name] != golden[name]:
             result.different += 1
-            result.first = result.first or Divergence("golden", name, 0, None, (), None, None)
+            result.first = result.first or Divergence(GOLDEN, name, 0, None, (), None, None)
     return result
 
 

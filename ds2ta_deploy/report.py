@@ -1,37 +1,98 @@
 """What an export amounts to: operations, memory, ranges, firing rates. Plain data, no pictures."""
 
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
+from ds2ta_deploy.artifact import ParityEntry
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ops import Conv2d, Lif, Linear, Lookup, MatMul, Op, Readout, TemporalWindow
-from ds2ta_deploy.graph.populations import group
-from ds2ta_deploy.graph.ranges import PROFILES, beyond_float32, prove
+from ds2ta_deploy.graph.populations import Population, group
+from ds2ta_deploy.graph.ranges import beyond_float32, profile_of, prove
 from ds2ta_deploy.parity import ParityReport
 
 
-def build_report(graph: Graph, parity: ParityReport) -> dict[str, Any]:
-    """Return the report as plain data; equal exports give equal reports (it holds no times, no paths).
+class PopulationEntry(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """What a report says of one population; what does not apply is left out."""
 
-    ``dense_operations`` are the multiply-accumulates of one sample on an engine that skips nothing.
+    name: str
+    kind: str
+    ops: tuple[str, ...]
+    shape: tuple[int | None, ...]
+    weight_shape: tuple[int, ...] | None = None
+    weight_range: tuple[int, int] | None = None
+    threshold_range: tuple[int, int] | None = None
+    taps: int | None = None
+    decay: int | None = None
+    guard_bits: int | None = None
+    window_exact: bool | None = None
+    leak: tuple[int, int] | None = None
+    leak_exact: bool | None = None
+    table_range: tuple[int, int] | None = None
+    table_entries: int | None = None
+
+
+class RangeEntry(msgspec.Struct):
+    """The proven interval of one value, the bits it needs, and those it has."""
+
+    low: int
+    high: int
+    bits: int
+    limit: int
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What an export amounts to; equal exports give equal reports (no times, no paths).
+
+    Attributes:
+        schema: version of this format.
+        graph: name of the graph.
+        facts: the graph's facts.
+        memory: bytes of weights, biases, thresholds and tables.
+        dense_operations: multiply-accumulates of one sample on an engine that skips nothing.
+        populations: in graph order.
+        ranges: proven interval of every value.
+        beyond_float32: values that float32 cannot hold exactly over their whole interval.
+        firing_rates: mean of every ``*.spikes`` over the golden inputs.
+        silent: layers that fire too little or too much for the comparison to say much.
+        parity: what was compared.
+
     """
-    profile = PROFILES[str(graph.facts["profile"])]
-    return {
-        "schema": "ds2ta-report/1",
-        "graph": graph.name,
-        "facts": graph.facts,
-        "memory": memory(graph),
-        "dense_operations": sum(dense_operations(graph, op) for op in graph),
-        "populations": [_population(graph, entry.name, entry.kind, entry.ops) for entry in group(graph)],
-        "ranges": {
-            entry.name: {"low": entry.low, "high": entry.high, "bits": entry.bits, "limit": entry.limit} for entry in prove(graph, profile)
-        },
-        "beyond_float32": beyond_float32(graph),
-        "firing_rates": {name: round(rate, 6) for name, rate in parity.firing_rates.items()},
-        "silent": sorted(parity.silent),
-        "parity": [{"runtime": r.runtime, "values": r.values, "integers": r.integers, "different": r.different} for r in parity.results],
-    }
+
+    schema: Literal["ds2ta-report/1"] = "ds2ta-report/1"
+    graph: str
+    facts: dict[str, str | int | float]
+    memory: dict[str, int]
+    dense_operations: int
+    populations: tuple[PopulationEntry, ...]
+    ranges: dict[str, RangeEntry]
+    beyond_float32: tuple[str, ...]
+    firing_rates: dict[str, float]
+    silent: tuple[str, ...]
+    parity: tuple[ParityEntry, ...]
+
+
+def build_report(graph: Graph, parity: ParityReport) -> Report:
+    """Describe a graph and how it was verified.
+
+    Raises:
+        UnsupportedError: when the graph's ranges do not fit its profile.
+
+    """
+    return Report(
+        graph=graph.name,
+        facts=graph.facts,
+        memory=memory(graph),
+        dense_operations=sum(dense_operations(graph, op) for op in graph),
+        populations=tuple(_population(graph, entry) for entry in group(graph)),
+        ranges={entry.name: RangeEntry(entry.low, entry.high, entry.bits, entry.limit) for entry in prove(graph, profile_of(graph))},
+        beyond_float32=tuple(beyond_float32(graph)),
+        firing_rates={name: round(rate, 6) for name, rate in parity.firing_rates.items()},
+        silent=tuple(sorted(parity.silent)),
+        parity=parity.entries(),
+    )
 
 
 def memory(graph: Graph) -> dict[str, int]:
@@ -60,29 +121,31 @@ def dense_operations(graph: Graph, op: Op) -> int:
             return 0
 
 
-def _population(graph: Graph, name: str, kind: str, members: tuple[Op, ...]) -> dict[str, Any]:
+def _population(graph: Graph, population: Population) -> PopulationEntry:
     """Describe one population by what its ops hold."""
-    entry: dict[str, Any] = {"name": name, "kind": kind, "ops": [type(op).__name__ for op in members]}
-    entry["shape"] = list(graph.types[members[-1].outputs[0]].shape)
+    members = population.ops
+    entry = PopulationEntry(
+        name=population.name,
+        kind=population.kind,
+        ops=tuple(type(op).__name__ for op in members),
+        shape=graph.types[members[-1].outputs[0]].shape,
+    )
     for op in members:
         match op:
             case Linear() | Conv2d() | Readout():
-                entry |= {"weight_shape": list(op.weight.shape), "weight_range": [int(op.weight.min()), int(op.weight.max())]}
+                entry.weight_shape, entry.weight_range = op.weight.shape, _extremes(op.weight)
             case TemporalWindow() if op.taps > 1:
-                entry |= {
-                    "taps": op.taps,
-                    "decay": op.decay,
-                    "guard_bits": op.guard_bits,
-                    "window_exact": op.guard_bits >= op.decay * (op.taps - 1),
-                }
+                entry.taps, entry.decay, entry.guard_bits = op.taps, op.decay, op.guard_bits
+                entry.window_exact = op.guard_bits >= op.decay * (op.taps - 1)
             case Lif():
-                entry |= {
-                    "threshold_range": [int(op.threshold.min()), int(op.threshold.max())],
-                    "leak": [op.leak_numerator, op.leak_shift],
-                    "leak_exact": op.exact,
-                }
+                entry.threshold_range = _extremes(op.threshold)
+                entry.leak, entry.leak_exact = (op.leak_numerator, op.leak_shift), op.exact
             case Lookup():
-                entry |= {"table_range": [int(op.table.min()), int(op.table.max())], "table_entries": int(op.table.shape[1])}
+                entry.table_range, entry.table_entries = _extremes(op.table), op.table.shape[1]
             case _:
                 continue
     return entry
+
+
+def _extremes(array: NDArray[Any]) -> tuple[int, int]:
+    return int(array.min()), int(array.max())

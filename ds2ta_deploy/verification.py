@@ -1,6 +1,5 @@
 """Verify: run an artifact on every runtime asked for and compare every value."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -68,7 +67,7 @@ def verify(
     golden = None
     if inputs is None:
         inputs = golden_inputs(opened)
-        golden = json.loads(opened.read(GOLDEN_HASHES))
+        golden = opened.read_json(GOLDEN_HASHES, dict[str, str])
     graph.check_input(inputs)
     path = Path(checkpoint) if checkpoint is not None else None
     names = runtimes if runtimes is not None else available_runtimes(with_checkpoint=path is not None)

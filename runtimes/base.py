@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ds2ta_deploy.artifact import Artifact
 from ds2ta_deploy.errors import MissingRuntimeError, Problem, UsageError
+from ds2ta_deploy.graph.graph import Graph
 
 #: Name of a value -> its integers.
 Trace = dict[str, NDArray[np.integer]]
@@ -30,6 +31,13 @@ class Runtime(ABC):
             InputError: DS2TA-120 or 121 when the inputs do not fit the network.
 
         """
+
+
+def require_known(graph: Graph, wanted: Sequence[str]) -> None:
+    """Raise UsageError (DS2TA-505) for every wanted name that is no value of the network."""
+    unknown = [name for name in wanted if name not in graph.observable]
+    if unknown:
+        raise UsageError(Problem("DS2TA-505", "is no value of this network", name, "the report and a trace list them") for name in unknown)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from ds2ta_deploy.artifact import MODEL, Artifact
-from ds2ta_deploy.errors import InputError, Problem, UsageError
+from ds2ta_deploy.errors import InputError, Problem
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ops import Dtype
-from ds2ta_deploy.runtimes.base import Runtime, Trace
+from ds2ta_deploy.runtimes.base import Runtime, Trace, require_known
 
 #: Runs a loaded file: names of outputs, name -> input array.
 Session = Callable[[list[str], dict[str, NDArray[Any]]], Sequence[Any]]
@@ -57,9 +57,11 @@ class OnnxFileRuntime(Runtime):
         Raises:
             InputError: DS2TA-120 or 121 for inputs that do not fit; DS2TA-161 when the engine cannot load or
                 run the file.
+            UsageError: DS2TA-505 when a wanted name is no value of the network.
 
         """
         self._graph.check_input(inputs)
+        require_known(self._graph, wanted)
         key = tuple(wanted)
         try:
             if key not in self._sessions:
@@ -78,14 +80,7 @@ def expose(model: onnx.ModelProto, graph: Graph, wanted: Sequence[str]) -> tuple
 
     A population's further values are outputs of its function that the file leaves unnamed; the name
     ``<population>.<function output>`` brings them out.
-
-    Raises:
-        UsageError: DS2TA-505 when a wanted value is no value of the network.
-
     """
-    unknown = [name for name in wanted if name not in graph.types]
-    if unknown:
-        raise UsageError(Problem("DS2TA-505", "is no value of this network", name, "ds2ta inspect lists them") for name in unknown)
     exposed = onnx.ModelProto()
     exposed.CopyFrom(model)
     functions = {(function.domain, function.name): function for function in exposed.functions}

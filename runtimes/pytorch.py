@@ -11,14 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ds2ta_deploy.artifact import Artifact
+from ds2ta_deploy.artifact import MANIFEST, Artifact
 from ds2ta_deploy.checkpoints import load_checkpoint
 from ds2ta_deploy.errors import InputError, Problem, UnsupportedError
+from ds2ta_deploy.freezing import freeze
 from ds2ta_deploy.graph.graph import Graph, store
 from ds2ta_deploy.models.ds2ta import Ds2ta
 from ds2ta_deploy.models.probe import Watch
 from ds2ta_deploy.quantization import Quantization, quantize
-from ds2ta_deploy.runtimes.base import Runtime, Trace
+from ds2ta_deploy.runtimes.base import Runtime, Trace, require_known
 
 
 class PytorchRuntime(Runtime):
@@ -36,6 +37,7 @@ class PytorchRuntime(Runtime):
     def trace(self, inputs: NDArray[np.uint8], wanted: Sequence[str]) -> Trace:
         """Run the model; a value that is no integer, or does not fit its storage type, is an error."""
         self._graph.check_input(inputs)
+        require_known(self._graph, wanted)
         values: Trace = {}
 
         def keep(name: str, value: Tensor) -> None:
@@ -64,9 +66,20 @@ def open_quantized(artifact: Artifact, checkpoint: Path) -> PytorchRuntime:
     except OSError as error:
         raise InputError(Problem("DS2TA-101", f"cannot be read: {error.strerror}", str(checkpoint))) from error
     if recorded is not None and recorded.sha256 != found:
-        raise InputError(Problem("DS2TA-156", "is not the checkpoint that the artifact was exported from", str(checkpoint)))
-    settings = msgspec.convert(artifact.manifest.quantization, Quantization)
-    return PytorchRuntime(quantize(load_checkpoint(checkpoint), settings), artifact.graph)
+        raise _other_checkpoint(checkpoint)
+    try:
+        settings = msgspec.convert(artifact.manifest.quantization, Quantization)
+    except msgspec.ValidationError as error:
+        where = str(artifact.path / MANIFEST)
+        raise InputError(Problem("DS2TA-151", f"its quantization is none this version knows: {error}", where)) from error
+    model = quantize(load_checkpoint(checkpoint), settings)
+    if freeze(model).types != artifact.graph.types:
+        raise _other_checkpoint(checkpoint)
+    return PytorchRuntime(model, artifact.graph)
+
+
+def _other_checkpoint(checkpoint: Path) -> InputError:
+    return InputError(Problem("DS2TA-156", "is not the checkpoint that the artifact was exported from", str(checkpoint)))
 
 
 class FloatRuntime:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2ta_deploy.graph.graph import Graph
-from ds2ta_deploy.runtimes.base import Runtime, Trace
+from ds2ta_deploy.runtimes.base import Runtime, Trace, require_known
 
 
 class ReferenceRuntime(Runtime):
@@ -21,6 +21,7 @@ class ReferenceRuntime(Runtime):
 
     def trace(self, inputs: NDArray[np.uint8], wanted: Sequence[str]) -> Trace:
         """Run the graph."""
+        require_known(self._graph, wanted)
         names = set(wanted)
         values: Trace = {}
 

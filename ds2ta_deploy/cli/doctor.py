@@ -1,24 +1,18 @@
 """``ds2ta doctor``."""
 
+import re
+from importlib import metadata
 from typing import Any
 
 import click
 
 from ds2ta_deploy.cli.options import json_option, print_json
 
-#: Distributions that matter, and the oldest release that the tests have seen.
-_EXPECTED = {
-    "numpy": (2, 0),
-    "onnx": (1, 20),
-    "onnxruntime": (1, 20),
-    "safetensors": (0, 5),
-    "msgspec": (0, 19),
-    "click": (8, 1),
-    "rich": (13, 0),
-    "torch": (2, 13),
-}
+#: Name, versions and condition of one requirement, as packaging metadata write it.
+_REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)[^;]*?(?:>=(?P<oldest>[0-9.]+))?[^;]*(?:;(?P<condition>.*))?")
 
-_OPTIONAL = frozenset({"torch"})
+#: Optional dependencies that a user may want.
+_EXTRAS = ("torch",)
 
 
 @click.command("doctor")
@@ -37,35 +31,40 @@ def command(as_json: bool) -> None:
         click.echo(f"Python {findings['python']} on {findings['machine']}, {findings['cores']} cores")
         for entry in findings["distributions"]:
             click.echo(f"{entry['name']:<14}{entry['version'] or 'not installed':<16}{entry['remark']}")
-    missing = [entry["name"] for entry in findings["distributions"] if entry["version"] is None and entry["name"] not in _OPTIONAL]
+    missing = [entry["name"] for entry in findings["distributions"] if entry["version"] is None and not entry["optional"]]
     if missing:
-        raise MissingRuntimeError(
-            Problem("DS2TA-402", "a required dependency is not installed", name, f"pip install {name}") for name in missing
-        )
+        what = "a required dependency is not installed"
+        raise MissingRuntimeError(Problem("DS2TA-402", what, name, f"pip install {name}") for name in missing)
 
 
 def examine() -> dict[str, Any]:
-    """Collect versions and remarks."""
+    """Compare what is installed with what the package's own metadata ask for."""
     import os
     import platform
-    from importlib import metadata
 
-    distributions: list[dict[str, Any]] = []
-    for name, oldest in _EXPECTED.items():
-        try:
-            version: str | None = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            version = None
-        remark = "ok"
-        if version is None:
-            remark = "optional: pip install 'ds2ta-deploy[torch]'" if name in _OPTIONAL else f"required: pip install {name}"
-        elif _release(version) < oldest:
-            remark = f"older than any tested release ({'.'.join(map(str, oldest))})"
-        distributions.append({"name": name, "version": version, "remark": remark})
+    distributions = []
+    for requirement in metadata.requires("ds2ta-deploy") or []:
+        parsed = _REQUIREMENT.match(requirement)
+        if parsed is None:
+            continue
+        name, oldest, condition = parsed["name"], parsed["oldest"] or "0", parsed["condition"] or ""
+        extra = next((extra for extra in _EXTRAS if f'extra == "{extra}"' in condition), None)
+        if condition and extra is None:
+            continue
+        distributions.append({"name": name, "optional": extra is not None, **_status(name, oldest, extra)})
     return {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count(), "distributions": distributions}
 
 
+def _status(name: str, oldest: str, extra: str | None) -> dict[str, Any]:
+    """Say which version is installed, and what is wrong with it."""
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        remark = f"optional: pip install 'ds2ta-deploy[{extra}]'" if extra else f"required: pip install {name}"
+        return {"version": None, "remark": remark}
+    return {"version": version, "remark": "ok" if _release(version) >= _release(oldest) else f"older than {oldest}, the oldest supported"}
+
+
 def _release(version: str) -> tuple[int, ...]:
-    """First two numbers of a version."""
-    numbers = ["".join(filter(str.isdigit, part)) or "0" for part in version.split("+", maxsplit=1)[0].split(".")[:2]]
-    return tuple(map(int, numbers))
+    """Return the numbers of a version: 2.13.0+cpu is (2, 13, 0)."""
+    return tuple(int(number) for number in re.findall(r"\d+", version.split("+", maxsplit=1)[0]))

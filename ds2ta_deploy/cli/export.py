@@ -16,7 +16,7 @@ from ds2ta_deploy.cli.options import (
     print_table,
     progress,
     runtime_option,
-    stderr_console,
+    say,
     values_option,
 )
 
@@ -80,8 +80,8 @@ def command(
     from ds2ta_deploy.runtimes.pytorch import PytorchRuntime
     from ds2ta_deploy.verification import available_runtimes
 
-    out = output if output is not None else checkpoint.with_name(f"{checkpoint.stem}-{target}")
     model = quantize(load_checkpoint(checkpoint), read_settings(config, settings))
+    out = output if output is not None else checkpoint.with_name(f"{checkpoint.stem}-{target}")
     graph = freeze(model, checkpoint.stem)
     pixels = default_inputs(graph) if inputs is None else _first(inputs, graph.input_type.shape.index(None), samples)
     data = checkpoint.read_bytes()
@@ -105,19 +105,18 @@ def command(
         )
     wide = beyond_float32(graph) if inline else []
     if wide:
-        stderr_console().print(
-            f"[yellow]warning[/yellow] {len(wide)} values can exceed 2^24, {wide[0]} first: an engine that computes integers in float32, "
-            "as OpenVINO does, is not proved exact; --profile loihi keeps every value within"
+        say(
+            f"{len(wide)} values can exceed 2^24, {wide[0]} first: an engine that computes integers in float32, as OpenVINO does, "
+            "is not proved exact; --profile loihi keeps every value within",
+            warning=True,
         )
     if as_json:
-        print_json(
-            {"artifact": str(out), "files": msgspec.to_builtins(artifact.manifest.files), "parity": parity_json(reports[0])}
-        )
+        print_json({"artifact": str(out), "files": msgspec.to_builtins(artifact.manifest.files), "parity": parity_json(reports[0])})
         return
     if verify:
         print_table(parity_table(reports[0]))
         print_rates(reports[0])
-    stderr_console().print(f"wrote {out}{'' if verify else ' (not verified)'}")
+    say(f"wrote {out}{'' if verify else ' (not verified)'}")
 
 
 def read_settings(config: Path | None, given: dict[str, Any]) -> "Quantization":

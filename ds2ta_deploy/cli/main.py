@@ -8,6 +8,7 @@ from importlib import import_module
 
 import click
 
+from ds2ta_deploy.cli.options import printable
 from ds2ta_deploy.errors import Ds2taError, Problem, UnsupportedError, UsageError
 
 #: Command -> module and one line for ``--help``; the modules are imported only when called.
@@ -78,7 +79,7 @@ def run(command: click.Command, arguments: list[str], program: str) -> int:
     except Exception as error:  # noqa: BLE001 - the last line before the user: a traceback there is a defect
         explained = _explain(error)
         for problem in explained.problems:
-            click.echo(f"error {_printable(str(problem))}", err=True)
+            click.echo(f"error {printable(str(problem))}", err=True)
         return explained.exit_code
     return 0
 
@@ -107,12 +108,6 @@ def _defect(error: Exception) -> Ds2taError:
     place = f"{os.path.basename(frame.filename)}:{frame.lineno}"  # noqa: PTH119 - a name, not a path
     what = f"internal error {type(error).__name__} at {place}: {' '.join(str(error).split())}"
     return UnsupportedError(Problem("DS2TA-299", what, mend="this is a defect: please report it with DS2TA_TRACEBACK=1 set"))
-
-
-def _printable(text: str) -> str:
-    """Names come from files: let no terminal escape through, and keep lines short."""
-    clean = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
-    return clean if len(clean) <= 2000 else f"{clean[:2000]}…"
 
 
 if __name__ == "__main__":

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from ds2ta_deploy.parity import ParityReport, Progress
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: Characters of a line that is shown to people.
+_LONGEST_LINE = 2000
 
 artifact_argument = click.argument("artifact", type=click.Path(path_type=Path))
 checkpoint_argument = click.argument("checkpoint", type=click.Path(path_type=Path))
@@ -34,11 +36,15 @@ def runtime_option(default: str | None, about: str, *, multiple: bool = False) -
     return click.option("--runtime", metavar="NAME", default=(default,) if multiple and default else default, multiple=multiple, help=about)
 
 
-def stderr_console() -> "Console":
-    """Where words and progress go."""
-    from rich.console import Console
+def printable(text: str) -> str:
+    """Make a text from a file safe to show: no terminal escapes, no endless lines."""
+    clean = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    return clean if len(clean) <= _LONGEST_LINE else f"{clean[:_LONGEST_LINE]}…"
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+def say(text: str, *, warning: bool = False) -> None:
+    """Print words on stderr."""
+    click.echo(f"{click.style('warning', fg='yellow')} {printable(text)}" if warning else printable(text), err=True)
 
 
 def print_table(table: "Table") -> None:
@@ -59,12 +65,14 @@ def print_json(data: Any) -> None:
 @contextmanager
 def progress(description: str, total: int) -> "Iterator[Progress]":
     """Show a progress bar on stderr when a person watches; yields the function to tell how far it is."""
+    from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = stderr_console()
+    console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(description, total=total)
+        task = bar.add_task(escape(printable(description)), total=total)
         yield lambda done: bar.update(task, completed=done)
 
 
@@ -86,11 +94,11 @@ def print_rates(report: "ParityReport") -> None:
     """Say how much the network fired, and warn of what was not exercised."""
     if not report.firing_rates:
         return
-    console, rates = stderr_console(), report.firing_rates
+    rates = report.firing_rates
     low, high = min(rates, key=rates.__getitem__), max(rates, key=rates.__getitem__)
-    console.print(f"firing rates {rates[low]:.1%} ({low}) to {rates[high]:.1%} ({high})")
+    say(f"firing rates {rates[low]:.1%} ({low}) to {rates[high]:.1%} ({high})")
     for name, rate in report.silent.items():
-        console.print(f"[yellow]warning[/yellow] {name} fires {rate:.2%}: the comparison says little about what follows it")
+        say(f"{name} fires {rate:.2%}: the comparison says little about what follows it", warning=True)
 
 
 def parity_json(report: "ParityReport") -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ds2ta_deploy.cli.options import allow_modified_option, json_option, print_json, progress, runtime_option, stderr_console, values_option
+from ds2ta_deploy.cli.options import allow_modified_option, json_option, print_json, progress, runtime_option, say, values_option
 
 
 @click.command("run", epilog="Example: ds2ta run OUT --inputs pictures.npz -o trace.npz")
@@ -41,9 +41,11 @@ def command(
     from ds2ta_deploy.datasets import read_data
     from ds2ta_deploy.errors import Problem, UsageError
 
-    opened = open_source(source, runtime, values, checkpoint=checkpoint, allow_modified=allow_modified)
-    if output is not None and output.exists():
+    if output is not None and os.path.lexists(output):
         raise UsageError(Problem("DS2TA-501", "the output exists already", str(output), "remove it or choose another name with -o"))
+    if output is not None and not output.parent.is_dir():
+        raise UsageError(Problem("DS2TA-502", "there is no such directory", str(output.parent)))
+    opened = open_source(source, runtime, values, checkpoint=checkpoint, allow_modified=allow_modified)
     pixels = read_data(inputs).images
     batches = opened.batches(pixels)
     wanted = opened.values if output is not None else ()
@@ -57,7 +59,7 @@ def command(
     logits = np.concatenate([trace[opened.logits] for trace in traces])
     if output is not None:
         _write_trace(output, {name: _join([trace[name] for trace in traces], name == opened.logits) for name in traces[0]})
-        stderr_console().print(f"wrote {output}: {len(traces[0])} values of {len(logits)} samples")
+        say(f"wrote {output}: {len(traces[0])} values of {len(logits)} samples")
     if as_json:
         print_json({"runtime": opened.runtime, "decisions": logits.argmax(1).tolist(), "logits": logits.tolist()})
         return

@@ -16,7 +16,7 @@ from ds2ta_deploy.cli.options import (
     print_table,
     progress,
     runtime_option,
-    stderr_console,
+    say,
     values_option,
 )
 
@@ -46,7 +46,7 @@ def command(
 
     opened = Artifact.open(artifact, allow_modified=allow_modified)
     for name in opened.modified:
-        stderr_console().print(f"[yellow]warning[/yellow] {name} is not the file that was exported; going on")
+        say(f"{name} is not the file that was exported; going on", warning=True)
     axis = opened.graph.input_type.shape.index(None)
     pixels = None if inputs is None else read_data(inputs).images
     total = (golden_inputs(opened) if pixels is None else pixels).shape[axis] if pixels is None or pixels.ndim > axis else 0
@@ -59,7 +59,7 @@ def command(
         print_table(parity_table(report))
         print_rates(report)
         if names is None and checkpoint is None:
-            stderr_console().print("the runtime torch was left out: it needs --checkpoint")
+            say("the runtime torch was left out: it needs --checkpoint")
     report.raise_on_difference()
     if not as_json:
-        stderr_console().print("[green]every integer is equal[/green]")
+        say("every integer is equal")

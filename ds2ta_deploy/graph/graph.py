@@ -48,11 +48,15 @@ class Graph:
         """
         types = {self.input_name: self.input_type}
         problems: list[Problem] = []
+        seen: set[str] = set()
         failed: set[str] = set()  # outputs of ops that were reported: what reads them is not reported again
         for op in self.ops:
+            if op.name in seen:
+                problems.append(Problem("DS2TA-211", "is the name of two ops", op.name))
+            seen.add(op.name)
             missing = [name for name in op.inputs if name not in types and name not in failed]
             problems += [Problem("DS2TA-211", f"reads {name!r}, which no earlier op makes", op.name) for name in missing]
-            doubled = [name for name in op.outputs if name in types or name in failed]
+            doubled = [name for place, name in enumerate(op.outputs) if name in types or name in failed or name in op.outputs[:place]]
             problems += [Problem("DS2TA-211", f"makes {name!r} a second time", op.name) for name in doubled]
             if missing or doubled or failed.intersection(op.inputs):
                 failed.update(op.outputs)

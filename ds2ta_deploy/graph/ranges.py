@@ -27,6 +27,19 @@ class Profile:
 PROFILES: dict[str, Profile] = {"cpu": Profile("cpu", 32, 8), "loihi": Profile("loihi", 24, 8)}
 
 
+def profile_of(graph: Graph) -> Profile:
+    """Return the profile that the graph was frozen under; ``cpu`` when it does not say.
+
+    Raises:
+        UnsupportedError: DS2TA-212 when it names one that is not known.
+
+    """
+    name = graph.facts.get("profile", "cpu")
+    if name not in PROFILES:
+        raise UnsupportedError(Problem("DS2TA-212", f"the profile {name!r} is not known", graph.name, f"known: {', '.join(PROFILES)}"))
+    return PROFILES[str(name)]
+
+
 @dataclass(frozen=True)
 class ProvenRange:
     """The proof's result for one value.

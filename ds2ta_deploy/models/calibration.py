@@ -12,6 +12,9 @@ from ds2ta_deploy.models.config import Ds2taConfig
 from ds2ta_deploy.models.ds2ta import Ds2ta
 from ds2ta_deploy.synthetic import synthetic_pixels
 
+#: Added to the batch norms of queries, keys and values; with input decay the attention neuron needs tau_m times as much.
+_QUERY_KEY_VALUE_BIAS = {False: 0.25, True: 0.6}
+
 
 def random_network(config: Ds2taConfig, seed: int = 0, *, batch: int = 8) -> Ds2ta:
     """Return a network with random weights whose every layer fires.
@@ -32,7 +35,7 @@ def random_network(config: Ds2taConfig, seed: int = 0, *, batch: int = 8) -> Ds2
                 norm.weight.uniform_(0.8, 1.2)
                 norm.bias.uniform_(-0.2, 0.2)
                 if name.rsplit(".", 2)[-2] in ("q", "k", "v"):
-                    norm.bias.add_(0.25)
+                    norm.bias.add_(_QUERY_KEY_VALUE_BIAS[config.decay_input])
                 if config.decay_input:  # the same neuron with tau_m times the threshold
                     norm.weight.mul_(config.membrane_time_constant)
                     norm.bias.mul_(config.membrane_time_constant)

@@ -18,8 +18,8 @@ UINT8, INT8, INT32, INT64 = 2, 3, 6, 7
 #: Past the end of any axis, for Slice.
 _END = 2**63 - 1
 
-#: numpy's limit on the choices of np.choose, which onnx's reference evaluator uses for GatherElements.
-_CHOICES = 64
+#: Most choices that np.choose takes, which onnx's reference evaluator uses for GatherElements.
+_CHOICES = 63
 
 #: Bits of the lower plane when weights and pixels of the first layer are split.
 PLANE_BITS = 7

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ds2ta_deploy.errors import Problem, UnsupportedError
 from ds2ta_deploy.graph.intervals import IntArray, Interval
-from ds2ta_deploy.graph.ops.base import Op, ValueType, exact_matmul
+from ds2ta_deploy.graph.ops.base import Dtype, Op, ValueType, exact_matmul
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +22,7 @@ class SplitHeads(Op):
     """
 
     INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((4,),)
+    INPUT_DTYPES: ClassVar[tuple[tuple[Dtype, ...], ...]] = (("uint8",),)
     INTEGERS: ClassVar[dict[str, tuple[int, int]]] = {"heads": (1, 4096)}
 
     heads: int
@@ -47,6 +48,7 @@ class MergeHeads(Op):
     """``[T, B, heads, N, d] -> [T, B, N, heads * d]``, the inverse of :class:`SplitHeads`."""
 
     INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((5,),)
+    INPUT_DTYPES: ClassVar[tuple[tuple[Dtype, ...], ...]] = (("int32",),)
 
     def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
         """Join heads and channels."""
@@ -80,6 +82,7 @@ class MatMul(Op):
     """
 
     INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((5,), (5,))
+    INPUT_DTYPES: ClassVar[tuple[tuple[Dtype, ...], ...]] = (("uint8", "int16"), ("uint8",))
     INTEGERS: ClassVar[dict[str, tuple[int, int]]] = {"transpose_right": (0, 1)}
 
     transpose_right: int
@@ -119,6 +122,7 @@ class Lookup(Op):
     """
 
     INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((5,),)
+    INPUT_DTYPES: ClassVar[tuple[tuple[Dtype, ...], ...]] = (("int32",),)
     ARRAYS: ClassVar[dict[str, tuple[int, tuple[str, ...]]]] = {"table": (2, ("int16",))}
 
     table: NDArray[np.int16]

@@ -46,6 +46,8 @@ class Op(ABC):
 
     #: Number of axes that each input may have.
     INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]]
+    #: Storage types that each input may have.
+    INPUT_DTYPES: ClassVar[tuple[tuple[Dtype, ...], ...]]
     #: Number of outputs.
     OUTPUTS: ClassVar[int] = 1
     #: Array fields: number of axes and allowed types.
@@ -67,13 +69,15 @@ class Op(ABC):
         wrong = []
         if (len(self.inputs), len(self.outputs)) != (len(self.INPUT_RANKS), self.OUTPUTS):
             wrong.append(f"has {len(self.inputs)} inputs and {len(self.outputs)} outputs, not {len(self.INPUT_RANKS)} and {self.OUTPUTS}")
-        for ranks, kind in zip(self.INPUT_RANKS, inputs, strict=False):
+        for ranks, dtypes, kind in zip(self.INPUT_RANKS, self.INPUT_DTYPES, inputs, strict=False):
+            if kind.dtype not in dtypes:
+                wrong.append(f"gets an input of {kind.dtype}, not {' or '.join(dtypes)}")
             if len(kind.shape) not in ranks:
                 wrong.append(f"gets an input of shape {kind.shape}, which has not {' or '.join(map(str, ranks))} axes")
-        for name, (rank, dtypes) in self.ARRAYS.items():
+        for name, (rank, kinds) in self.ARRAYS.items():
             array = getattr(self, name)
-            if not isinstance(array, np.ndarray) or array.ndim != rank or array.dtype.name not in dtypes or array.size == 0:
-                wrong.append(f"{name} is no filled {' or '.join(dtypes)} array of {rank} axes")
+            if not isinstance(array, np.ndarray) or array.ndim != rank or array.dtype.name not in kinds or array.size == 0:
+                wrong.append(f"{name} is no filled {' or '.join(kinds)} array of {rank} axes")
         for name, (low, high) in self.INTEGERS.items():
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:

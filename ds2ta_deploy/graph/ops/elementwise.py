@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2ta_deploy.graph.intervals import IntArray, Interval
-from ds2ta_deploy.graph.ops.base import Op, ValueType
+from ds2ta_deploy.graph.ops.base import Dtype, Op, ValueType
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +26,7 @@ class InputTable(Op):
     """
 
     INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((4, 5),)
+    INPUT_DTYPES: ClassVar[tuple[tuple[Dtype, ...], ...]] = (("uint8",),)
     ARRAYS: ClassVar[dict[str, tuple[int, tuple[str, ...]]]] = {"table": (2, ("int16",))}
     INTEGERS: ClassVar[dict[str, tuple[int, int]]] = {"still": (0, 1)}
 
@@ -61,11 +62,11 @@ class MaxPool2d(Op):
     """
 
     INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((5,),)
+    INPUT_DTYPES: ClassVar[tuple[tuple[Dtype, ...], ...]] = (("uint8",),)
 
     def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
         """Halve height and width, rounding up."""
         time, batch, height, width, channels = inputs[0].shape
-        self.require(inputs[0].dtype == "uint8", "pools spikes and counts only: its padding is zero")
         return (ValueType((time, batch, ((height or 0) + 1) // 2, ((width or 0) + 1) // 2, channels), inputs[0].dtype),)
 
     def infer_ranges(self, inputs: Sequence[Interval], types: Sequence[ValueType]) -> tuple[Interval, ...]:
@@ -93,6 +94,7 @@ class Add(Op):
     """
 
     INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((4, 5), (4, 5))
+    INPUT_DTYPES: ClassVar[tuple[tuple[Dtype, ...], ...]] = (("uint8",), ("uint8",))
 
     def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
         """Keep the shape."""
@@ -113,6 +115,7 @@ class Tokens(Op):
     """Make every pixel of the feature map a token: ``[T, B, H, W, C] -> [T, B, H W, C]``, row by row."""
 
     INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((5,),)
+    INPUT_DTYPES: ClassVar[tuple[tuple[Dtype, ...], ...]] = (("uint8",),)
 
     def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
         """Join height and width."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2ta_deploy.graph.intervals import IntArray, Interval
-from ds2ta_deploy.graph.ops.base import Op, ValueType, exact_matmul
+from ds2ta_deploy.graph.ops.base import Dtype, Op, ValueType, exact_matmul
 
 WeightArray = NDArray[np.signedinteger[Any]]
 
@@ -32,6 +32,7 @@ class Linear(Op):
     """
 
     INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((4,),)
+    INPUT_DTYPES: ClassVar[tuple[tuple[Dtype, ...], ...]] = (("uint8", "int16"),)
     ARRAYS: ClassVar[dict[str, tuple[int, tuple[str, ...]]]] = {"weight": (2, ("int8", "int16"))}
 
     weight: WeightArray
@@ -65,6 +66,7 @@ class Conv2d(Op):
     """
 
     INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((5,),)
+    INPUT_DTYPES: ClassVar[tuple[tuple[Dtype, ...], ...]] = (("uint8", "int16"),)
     ARRAYS: ClassVar[dict[str, tuple[int, tuple[str, ...]]]] = {"weight": (4, ("int8", "int16"))}
 
     weight: WeightArray
@@ -106,6 +108,7 @@ class Readout(Op):
     """
 
     INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((4,),)
+    INPUT_DTYPES: ClassVar[tuple[tuple[Dtype, ...], ...]] = (("uint8",),)
     ARRAYS: ClassVar[dict[str, tuple[int, tuple[str, ...]]]] = {"weight": (2, ("int8",)), "bias": (1, ("int32",))}
 
     weight: WeightArray
@@ -114,6 +117,7 @@ class Readout(Op):
     def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
         """Drop time and tokens."""
         (x,) = inputs
+        self.require(self.bias.shape[0] == self.weight.shape[0], f"has {self.bias.shape[0]} biases for {self.weight.shape[0]} classes")
         self.require(
             len(x.shape) == 4 and x.shape[-1] == self.weight.shape[1], f"expects [T, B, N, {self.weight.shape[1]}], gets {x.shape}"
         )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2ta_deploy.graph.intervals import IntArray, Interval
-from ds2ta_deploy.graph.ops.base import Op, ValueType
+from ds2ta_deploy.graph.ops.base import Dtype, Op, ValueType
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +23,7 @@ class Repeat(Op):
     """
 
     INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((4, 5),)
+    INPUT_DTYPES: ClassVar[tuple[tuple[Dtype, ...], ...]] = (("int32",),)
     INTEGERS: ClassVar[dict[str, tuple[int, int]]] = {"time_steps": (1, 1024)}
 
     time_steps: int
@@ -59,6 +60,7 @@ class TemporalWindow(Op):
     """
 
     INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((4, 5),)
+    INPUT_DTYPES: ClassVar[tuple[tuple[Dtype, ...], ...]] = (("int32",),)
     ARRAYS: ClassVar[dict[str, tuple[int, tuple[str, ...]]]] = {"bias": (1, ("int32",))}
     INTEGERS: ClassVar[dict[str, tuple[int, int]]] = {"taps": (1, 64), "decay": (0, 8), "guard_bits": (0, 24)}
 
@@ -113,6 +115,7 @@ class Lif(Op):
     """
 
     INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((4, 5),)
+    INPUT_DTYPES: ClassVar[tuple[tuple[Dtype, ...], ...]] = (("int32",),)
     OUTPUTS: ClassVar[int] = 2
     ARRAYS: ClassVar[dict[str, tuple[int, tuple[str, ...]]]] = {"threshold": (1, ("int32",))}
     INTEGERS: ClassVar[dict[str, tuple[int, int]]] = {"leak_numerator": (0, 2**16), "leak_shift": (0, 16)}
