@@ -30,6 +30,9 @@ from ds2ta_deploy.models.neurons import IntegerLif, Lif
 #: Largest integer threshold of a layer, and of the first layer.
 MAX_THRESHOLD, MAX_FIRST_THRESHOLD = 2**14, 2**20
 
+#: Distance from a whole number that float64 arithmetic on a pixel table may leave.
+_WHOLE = 1e-6
+
 #: Most guard bits of a temporal window; more never fit 32-bit state.
 MAX_GUARD_BITS = 24
 
@@ -283,8 +286,10 @@ def quantize_table(values: Tensor, largest: int, *, counts: bool) -> tuple[Tenso
     it always, and are clipped: a single event must not vanish.
     """
     step = float(values[0, 1])
-    multiples = values / step if step else values
-    if step and torch.equal(multiples, multiples.round()) and (counts or multiples.abs().max() <= largest):
+    multiples = (values / step).round() if step else values
+    # scale / std is seldom exact in binary: a table of multiples is one up to the rounding of its entries.
+    whole = step != 0 and bool(((values / step - multiples).abs() < _WHOLE).all())
+    if whole and (counts or multiples.abs().max() <= largest):
         return multiples.clamp(-largest, largest), step
     unit = float(values.abs().max()) / largest
     return (values / unit).round(), unit
