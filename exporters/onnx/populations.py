@@ -1,7 +1,9 @@
 """Populations and single ops as nodes of the main graph, each calling a function of the file."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -195,5 +197,11 @@ class Emitter:
 
 
 def _about(*kinds: type[ops.Op]) -> str:
-    """First sentence of each op's docstring: its equation, for viewers of the file."""
-    return " Then: ".join((kind.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " ") for kind in kinds)
+    """What each op computes, in the words of its class: shown by viewers of the file."""
+    return "\n\nThen: ".join(_meaning(kind) for kind in kinds)
+
+
+def _meaning(kind: type[ops.Op]) -> str:
+    """Return the paragraphs of a class's docstring that precede its sections."""
+    paragraphs = inspect.cleandoc(kind.__doc__ or "").split("\n\n")
+    return "\n".join(takewhile(lambda paragraph: not paragraph.startswith(("Attributes:", "Shapes:")), paragraphs))
