@@ -136,7 +136,7 @@ def _population(graph: Graph, population: Population) -> PopulationEntry:
                 entry.weight_shape, entry.weight_range = op.weight.shape, _extremes(op.weight)
             case TemporalWindow() if op.taps > 1:
                 entry.taps, entry.decay, entry.guard_bits = op.taps, op.decay, op.guard_bits
-                entry.window_exact = op.guard_bits >= op.decay * (op.taps - 1)
+                entry.window_exact = not op.drops_bits(graph.types[op.inputs[0]].shape[0] or 1)
             case Lif():
                 entry.threshold_range = _extremes(op.threshold)
                 entry.leak, entry.leak_exact = (op.leak_numerator, op.leak_shift), op.exact

@@ -72,6 +72,8 @@ class OnnxFileRuntime(Runtime):
         except Exception as error:  # engines raise types of their own, and whatever Python raises
             reason = " ".join(str(error).split())
             raise InputError(Problem("DS2TA-161", f"{self.engine} cannot run it: {reason}", self._where)) from error
+        if self._graph.output not in outputs:
+            raise InputError(Problem("DS2TA-161", f"it has no output {self._graph.output!r}", self._where))
         return {name: np.asarray(value) for name, value in zip(outputs, values, strict=True)}
 
 

@@ -1,6 +1,7 @@
 """Populations and single ops as nodes of the main graph, each calling a function of the file."""
 
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -11,12 +12,16 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from ds2ta_deploy.errors import Problem, UnsupportedError
 from ds2ta_deploy.exporters.onnx import bodies, patterns
 from ds2ta_deploy.exporters.onnx.functions import DOMAIN, FunctionLibrary
 from ds2ta_deploy.exporters.onnx.saturation import is_wide, require_exact_attention, require_exact_product
 from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.populations import Population
+
+#: Optimisation level at which Python drops docstrings; the file would have other bytes.
+_STRIPS_DOCSTRINGS = 2
 
 
 @dataclass
@@ -114,7 +119,7 @@ class Emitter:
         taps = self._taps(window)
         exponents = [window.guard_bits - window.decay * lag for lag in range(taps)]
         attributes: dict[str, Any] = {"multipliers": [2 ** max(0, exponent) for exponent in exponents]}
-        floors = any(self._drops_bits(op) for op in self.graph if isinstance(op, ops.TemporalWindow))
+        floors = any(op.drops_bits(self._steps(op.inputs[0])) for op in self.graph if isinstance(op, ops.TemporalWindow))
         if floors:
             attributes["divisors"] = [2 ** max(0, -exponent) for exponent in exponents]
         body = bodies.temporal_window(self._steps(window.inputs[0]), taps, floors=floors)
@@ -125,9 +130,6 @@ class Emitter:
     def _taps(self, window: ops.TemporalWindow) -> int:
         """Taps that the run is long enough to reach."""
         return min(window.taps, self._steps(window.inputs[0]))
-
-    def _drops_bits(self, window: ops.TemporalWindow) -> bool:
-        return window.guard_bits < window.decay * (self._taps(window) - 1)
 
     def _attention(self, population: Population) -> None:
         """Query-key product, table, product with the values, neuron."""
@@ -203,5 +205,7 @@ def _about(*kinds: type[ops.Op]) -> str:
 
 def _meaning(kind: type[ops.Op]) -> str:
     """Return the paragraphs of a class's docstring that precede its sections."""
+    if sys.flags.optimize >= _STRIPS_DOCSTRINGS:
+        raise UnsupportedError(Problem("DS2TA-232", "python -OO strips the texts that the file carries", mend="run without it"))
     paragraphs = inspect.cleandoc(kind.__doc__ or "").split("\n\n")
     return "\n".join(takewhile(lambda paragraph: not paragraph.startswith(("Attributes:", "Shapes:")), paragraphs))

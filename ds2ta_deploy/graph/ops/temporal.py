@@ -93,6 +93,10 @@ class TemporalWindow(Op):
             current[lag:] += self._attenuate(products[:-lag], lag)
         return (current,)
 
+    def drops_bits(self, time_steps: int) -> bool:
+        """Whether the guard bits are too few for a run of so many steps: some tap's shift floors."""
+        return self.guard_bits < self.decay * (min(self.taps, time_steps) - 1)
+
     def _attenuate(self, products: IntArray, lag: int) -> IntArray:
         return (products << self.guard_bits) >> (self.decay * lag)
 
