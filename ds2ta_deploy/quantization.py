@@ -283,13 +283,14 @@ def quantize_table(values: Tensor, largest: int, *, counts: bool) -> tuple[Tenso
     """Put a pixel table ``[C, 256]`` on integers within ``[-largest, largest]``; returns ``(table, real value of one unit)``.
 
     A table of multiples of one step from zero keeps that step without loss if it fits. Event counts keep
-    it always, and are clipped: a single event must not vanish.
+    the smallest step of any polarity always, and are clipped: a single event must not vanish.
     """
-    step = float(values[0, 1])
+    steps = values[:, 1].abs()
+    step = float(steps[steps > 0].min()) if (steps > 0).any() else 0.0
     multiples = (values / step).round() if step else values
     # scale / std is seldom exact in binary: a table of multiples is one up to the rounding of its entries.
     whole = step != 0 and bool(((values / step - multiples).abs() < _WHOLE).all())
-    if whole and (counts or multiples.abs().max() <= largest):
+    if (counts and step) or (whole and multiples.abs().max() <= largest):
         return multiples.clamp(-largest, largest), step
     unit = float(values.abs().max()) / largest
     return (values / unit).round(), unit
