@@ -49,7 +49,7 @@ class PytorchRuntime(Runtime):
 
         names = {*wanted, self._graph.output}
         with Watch(self._model, keep, names.__contains__), torch.inference_mode():
-            self._model(torch.tensor(inputs))
+            self._model(torch.tensor(np.ascontiguousarray(inputs)))
         return values
 
 
@@ -113,5 +113,5 @@ class FloatRuntime:
         values: dict[str, NDArray[np.floating]] = {}
         names = {*wanted, "head.logits"}
         with Watch(self._model, lambda name, value: values.__setitem__(name, value.numpy()), names.__contains__), torch.inference_mode():
-            self._model(torch.tensor(inputs))
+            self._model(torch.tensor(np.ascontiguousarray(inputs)))
         return values
