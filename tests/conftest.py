@@ -1,0 +1,74 @@
+"""Fixtures that many test modules share. PyTorch is imported inside the fixtures that need it, never here."""
+
+import os
+import sys
+from pathlib import Path
+
+# Before PyTorch is loaded: threads that wait for work spin by default, and on busy cores tiny networks then take 15 times
+# as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).parent))  # `import builders`, whichever way pytest is started
+
+import builders
+
+from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.models.config import Ds2taConfig
+
+# The same examples on every machine and in every run: a failure in CI can be repeated at the desk.
+settings.register_profile("ds2ta", deadline=None, derandomize=True, database=None, max_examples=40)
+settings.load_profile("ds2ta")
+
+
+@pytest.fixture(scope="session")
+def small_graph() -> Graph:
+    """Return an integer graph made by hand that has every op; all its neurons fire on :func:`small_inputs`."""
+    return builders.build_small_graph()
+
+
+@pytest.fixture(scope="session")
+def small_inputs() -> NDArray[np.uint8]:
+    """Return uint8 pictures for :func:`small_graph`, read-only."""
+    return builders.small_inputs()
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> Ds2taConfig:
+    """Return the config of a network that runs in milliseconds."""
+    return builders.tiny_config()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_config):
+    """Return a random network that fires, in evaluation mode. Shared: copy before changing it."""
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
+    from ds2ta_deploy.models.calibration import random_network
+
+    return random_network(tiny_config, seed=1)
+
+
+@pytest.fixture(scope="session")
+def tiny_quantized(tiny_model):
+    """Return :func:`tiny_model` on the integer grid. Shared: copy before changing it."""
+    from ds2ta_deploy.quantization import quantize
+
+    return quantize(tiny_model)
+
+
+@pytest.fixture(scope="session")
+def tiny_graph(tiny_quantized) -> Graph:
+    """Return :func:`tiny_quantized` frozen."""
+    from ds2ta_deploy.freezing import freeze
+
+    return freeze(tiny_quantized, "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_inputs(tiny_config) -> NDArray[np.uint8]:
+    """Return four uint8 pictures for the tiny networks, read-only."""
+    return builders.pixels_for(tiny_config, 4, seed=2)
