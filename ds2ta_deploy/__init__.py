@@ -2,9 +2,9 @@
 
     import ds2ta_deploy as dd
 
-    model = dd.load_checkpoint("ckpt.safetensors")
-    graph = dd.freeze(dd.quantize(model))
-    artifact = dd.export(graph, target="onnx", out="build/")
+    model = dd.quantize(dd.load_checkpoint("ckpt.safetensors"))
+    graph = dd.freeze(model)
+    artifact = dd.export(graph, target="onnx", out="build/", model=model, checkpoint="ckpt.safetensors")
     report = dd.verify(artifact, runtimes=["onnxruntime"])
 
 The verbs are imported when they are first used, so that ``import ds2ta_deploy`` needs neither PyTorch nor

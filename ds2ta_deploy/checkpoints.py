@@ -26,7 +26,7 @@ FAMILIES = ("ds2ta",)
 _ZIP_MAGIC = b"PK\x03\x04"
 
 
-def save_checkpoint(model: Ds2ta, path: Path) -> None:
+def save_checkpoint(model: Ds2ta, path: str | Path) -> None:
     """Write weights and config as one safetensors file; the same model gives the same bytes.
 
     Example:
@@ -35,7 +35,7 @@ def save_checkpoint(model: Ds2ta, path: Path) -> None:
     """
     tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in sorted(model.state_dict().items())}
     config = msgspec.json.encode(model.config, order="sorted").decode()
-    path.write_bytes(safetensors.torch.save(tensors, {HEADER_KEY: config}))
+    Path(path).write_bytes(safetensors.torch.save(tensors, {HEADER_KEY: config}))
 
 
 def load_checkpoint(path: str | Path) -> Ds2ta:

@@ -2,9 +2,8 @@
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -29,32 +28,19 @@ from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.parity import ParityReport, Progress, compare_runtimes
 from ds2ta_deploy.report import build_report
-from ds2ta_deploy.runtimes.base import Runtime, open_runtime
+from ds2ta_deploy.runtimes.base import RUNTIMES, Runtime, open_runtime
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
 from ds2ta_deploy.synthetic import synthetic_pixels
 from ds2ta_deploy.verification import Values, wanted_values
+
+if TYPE_CHECKING:
+    from ds2ta_deploy.models.ds2ta import Ds2ta
 
 #: What can be exported to, and what it is.
 TARGETS: dict[str, str] = {"onnx": "one ONNX file of integer ops that any stock ONNX Runtime executes"}
 
 #: Number of synthetic samples that an export is verified on when no inputs are given.
 SYNTHETIC_SAMPLES = 8
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where a graph comes from, for the manifest.
-
-    Attributes:
-        checkpoint: hash and size of the checkpoint file.
-        config: the model's configuration.
-        quantization: how it was put on the grid.
-
-    """
-
-    checkpoint: FileEntry | None = None
-    config: dict[str, Any] = field(default_factory=dict)
-    quantization: dict[str, Any] = field(default_factory=dict)
 
 
 def default_inputs(graph: Graph) -> NDArray[np.uint8]:
@@ -68,12 +54,13 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
     target: str = "onnx",
     out: str | Path = "artifact",
     *,
+    model: "Ds2ta | None" = None,
+    checkpoint: str | Path | None = None,
     inputs: NDArray[np.uint8] | None = None,
     inline: bool = False,
+    verify: bool = True,
     runtimes: Sequence[str] = ("onnxruntime",),
-    reference: Runtime | None = None,
     values: Values = "populations",
-    provenance: Provenance | None = None,
     progress: Progress | None = None,
     on_report: Callable[[ParityReport], None] | None = None,
 ) -> Artifact:
@@ -83,60 +70,84 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
         graph: what to export.
         target: ``onnx``.
         out: directory to write; must not exist.
+        model: the quantized model behind the graph; when given, everything is compared with PyTorch,
+            otherwise with the graph's own execution.
+        checkpoint: the file behind the model; its hash goes into the manifest.
         inputs: uint8 golden inputs; synthetic ones by default.
         inline: expand the ONNX functions, for engines that have none.
-        runtimes: names of the runtimes to verify with; none switches verification off.
-        reference: one more runtime to compare with, usually the quantized PyTorch model.
+        verify: compare before the artifact gets its name.
+        runtimes: names of the runtimes to verify with; at least one must run the exported files.
         values: which values to compare and hash.
-        provenance: what the manifest says of the graph's origin.
         progress: told the number of samples done.
         on_report: told the result of the comparison, whatever it is.
 
     Raises:
-        UsageError: DS2TA-501 the output exists, 502 it cannot be written, 506 unknown target.
+        UsageError: DS2TA-501 the output exists, 502 it cannot be written, 506 unknown target, 509 no runtime
+            would run the exported files.
         UnsupportedError: when the graph does not fit the target.
         ParityError: when an integer differs; the artifact is then left as ``OUT.failed``.
 
     Example:
-        >>> artifact = export(freeze(quantize(model)), target="onnx", out="build/")  # doctest: +SKIP
+        >>> quantized = quantize(load_checkpoint("ckpt.safetensors"))  # doctest: +SKIP
+        >>> artifact = export(freeze(quantized), out="build/", model=quantized, checkpoint="ckpt.safetensors")  # doctest: +SKIP
 
     """
     if target not in TARGETS:
         raise UsageError(Problem("DS2TA-506", f"there is no target {target!r}", mend=f"there are: {', '.join(TARGETS)}"))
-    provenance = provenance or Provenance()
+    if verify:
+        _require_execution(target, runtimes)
     inputs = default_inputs(graph) if inputs is None else inputs
     graph.check_input(inputs)
-    manifest = Manifest(
-        target=target,
-        inline=inline,
-        versions=writer_versions(),
-        checkpoint=provenance.checkpoint,
-        config=provenance.config,
-        quantization=provenance.quantization,
-        rounding=str(graph.facts.get("rounding", "")),
-        files={},
-    )
+    manifest = _manifest(graph, target, model, checkpoint, inline=inline)
     with stage(Path(out)) as staging:
         staging.write({GRAPH: serialize.to_bytes(graph), MODEL: _onnx_bytes(graph, inline=inline)})
         staged = staging.artifact(manifest)
-        others = [open_runtime(name, staged) for name in runtimes if name != ReferenceRuntime.name]
-        if reference is not None:
-            others.insert(0, reference)
-        wanted = wanted_values(graph, values)
-        report = compare_runtimes(graph, inputs, ReferenceRuntime(graph), others, wanted, progress=progress)
+        baseline, others = _contestants(graph, model, runtimes, staged) if verify else (ReferenceRuntime(graph), [])
+        report = compare_runtimes(graph, inputs, baseline, others, wanted_values(graph, values), progress=progress)
         if on_report is not None:
             on_report(report)
         staging.write(_vectors(graph, inputs, report))
         staging.write({REPORT: encode_json(build_report(graph, report))})
-        written = staging.commit(_with_parity(manifest, report, verified=bool(others)), failed=not report.passed)
-    if not report.passed:
+        failed = verify and not report.passed
+        written = staging.commit(msgspec.structs.replace(manifest, parity=report.entries()), failed=failed)
+    if failed:
         problems = [result.first.problem() for result in report.results if result.first is not None]
         raise ParityError([*problems, Problem("DS2TA-303", "the export is not released", str(written.path))])
     return written
 
 
-def _with_parity(manifest: Manifest, report: ParityReport, *, verified: bool) -> Manifest:
-    return msgspec.structs.replace(manifest, parity=report.entries() if verified else ())
+def _require_execution(target: str, runtimes: Sequence[str]) -> None:
+    """Verification that never runs the exported files says nothing of them."""
+    executing = [name for name, info in RUNTIMES.items() if info.executes == target]
+    if not set(executing) & set(runtimes):
+        what = f"none of {', '.join(runtimes) or 'no runtimes'} runs the exported files"
+        raise UsageError(Problem("DS2TA-509", what, mend=f"name one of: {', '.join(executing)}"))
+
+
+def _contestants(graph: Graph, model: "Ds2ta | None", runtimes: Sequence[str], staged: Artifact) -> tuple[Runtime, list[Runtime]]:
+    """Return the baseline, PyTorch if its model is at hand, and what is compared with it."""
+    named = [open_runtime(name, staged) for name in runtimes if name not in (ReferenceRuntime.name, "torch")]
+    reference = ReferenceRuntime(graph)
+    if model is None:
+        return reference, named
+    from ds2ta_deploy.runtimes.pytorch import PytorchRuntime
+
+    return PytorchRuntime(model, graph), [reference, *named]
+
+
+def _manifest(graph: Graph, target: str, model: "Ds2ta | None", checkpoint: str | Path | None, *, inline: bool) -> Manifest:
+    """Say what the artifact is made from."""
+    settings: dict[str, Any] = {name: graph.facts[name] for name in ("profile", "weight_bits", "first_layer_bits") if name in graph.facts}
+    return Manifest(
+        target=target,
+        inline=inline,
+        versions=writer_versions(),
+        checkpoint=None if checkpoint is None else FileEntry.of(Path(checkpoint).read_bytes()),
+        config={} if model is None else msgspec.to_builtins(model.config),
+        quantization=settings,
+        rounding=str(graph.facts.get("rounding", "")),
+        files={},
+    )
 
 
 def _onnx_bytes(graph: Graph, *, inline: bool) -> bytes:

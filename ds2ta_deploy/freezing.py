@@ -18,11 +18,12 @@ from ds2ta_deploy.errors import Problem, UnsupportedError
 from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ranges import PROFILES, prove
+from ds2ta_deploy.grid import leak_is_exact
 from ds2ta_deploy.models.attention import IntegerDenoiser, SpikingAttention
 from ds2ta_deploy.models.ds2ta import Ds2ta, IntegerPixelEncoder, IntegerReadout, PatchEmbedding
 from ds2ta_deploy.models.layers import IntegerWindow, SpikingConv2d, SpikingLinear
 from ds2ta_deploy.models.neurons import IntegerLif
-from ds2ta_deploy.quantization import Quantization, leak_is_exact
+from ds2ta_deploy.quantization import Quantization
 
 #: How ties and negative numbers are rounded, wherever integers are made from reals or shifted.
 ROUNDING = "weights, biases and tables of pixels round half to even; denoiser tables round half up; shifts floor; neurons fire at equality"
@@ -46,19 +47,34 @@ def freeze(model: Ds2ta, name: str = "ds2ta") -> Graph:
     config = model.config
     still = config.input_kind == "images"
     draft = _Draft()
-    draft.add(ops.InputTable, "encoder", [config.input_kind], "input_values", table=_integers(encoder.table, np.int16), still=int(still))
+    draft.add(
+        ops.InputTable,
+        "encoder",
+        [config.input_kind],
+        "input_values",
+        table=_integers(encoder.table, np.int16, "encoder.table"),
+        still=int(still),
+    )
     value = _patch(draft, model.patch, "input_values", still=still)
     for index, block in enumerate(model.encoder_blocks):
         prefix = f"blocks.{index}"
         value = _sum(draft, f"{prefix}.attn_residual", value, _attention(draft, block.attn, f"{prefix}.attn", value))
         hidden = _linear(draft, block.mlp.fc1, f"{prefix}.mlp.fc1", value)
         value = _sum(draft, f"{prefix}.mlp_residual", value, _linear(draft, block.mlp.fc2, f"{prefix}.mlp.fc2", hidden))
-    draft.add(ops.Readout, "head", [value], "head.logits", weight=_integers(head.weight, np.int8), bias=_integers(head.bias, np.int32))
+    draft.add(
+        ops.Readout,
+        "head",
+        [value],
+        "head.logits",
+        weight=_integers(head.weight, np.int8, "head.weight"),
+        bias=_integers(head.bias, np.int32, "head.bias"),
+    )
     facts: dict[str, str | int | float] = {
         "family": config.family,
         "input_kind": config.input_kind,
         "time_steps": config.time_steps,
         "classes": config.num_classes,
+        "clipped_weights": model.clipped_weights,
         "leak_exact": int(leak_is_exact(config.membrane_time_constant)),
         "rounding": ROUNDING,
         **msgspec.to_builtins(settings),
@@ -81,13 +97,14 @@ class _Draft:
         return outputs[0]
 
 
-def _integers(tensor: Tensor, dtype: type[np.signedinteger[Any]]) -> NDArray[Any]:
+def _integers(tensor: Tensor, dtype: type[np.signedinteger[Any]], name: str) -> NDArray[Any]:
     """Return the tensor's integers; raise rather than round or wrap."""
-    array = tensor.detach().numpy()
-    converted = array.astype(dtype)
-    if not np.array_equal(converted.astype(np.float64), array):
-        raise UnsupportedError(Problem("DS2TA-203", f"the quantized model holds values that are no {np.dtype(dtype).name}"))
-    return converted
+    array, limits = tensor.detach().numpy(), np.iinfo(dtype)
+    inside = bool(((array >= limits.min) & (array <= limits.max) & (array == np.rint(array))).all())  # False for NaN
+    if not inside:
+        what = f"holds [{array.min():.6g}, {array.max():.6g}], which {np.dtype(dtype).name} cannot store"
+        raise UnsupportedError(Problem("DS2TA-203", what, name))
+    return array.astype(dtype)
 
 
 def _sum(draft: _Draft, name: str, left: str, right: str) -> str:
@@ -97,7 +114,7 @@ def _sum(draft: _Draft, name: str, left: str, right: str) -> str:
 def _neuron(draft: _Draft, neuron: torch.nn.Module, name: str, current: str) -> str:
     if not isinstance(neuron, IntegerLif):
         raise UnsupportedError(Problem("DS2TA-202", "the neuron is not quantized", name))
-    threshold = _integers(neuron.threshold.flatten(), np.int32)
+    threshold = _integers(neuron.threshold.flatten(), np.int32, f"{name}.threshold")
     return draft.add(
         ops.Lif,
         name,
@@ -115,20 +132,24 @@ def _window(draft: _Draft, name: str, product: str, bias: Tensor, window: Intege
     settings = {"taps": 1, "decay": 0, "guard_bits": 0}
     if window is not None:
         settings = {"taps": window.taps, "decay": window.decay, "guard_bits": window.guard_bits}
-    return draft.add(ops.TemporalWindow, f"{name}.window", [product], f"{name}.current", bias=_integers(bias, np.int32), **settings)
+    return draft.add(
+        ops.TemporalWindow, f"{name}.window", [product], f"{name}.current", bias=_integers(bias, np.int32, f"{name}.bias"), **settings
+    )
 
 
 def _linear(draft: _Draft, layer: SpikingLinear, name: str, value: str) -> str:
     if layer.bias is None or not isinstance(layer.window, IntegerWindow | None):
         raise UnsupportedError(Problem("DS2TA-202", "the layer is not quantized", name))
-    product = draft.add(ops.Linear, f"{name}.weights", [value], f"{name}.product", weight=_integers(layer.weight, np.int8))
+    product = draft.add(
+        ops.Linear, f"{name}.weights", [value], f"{name}.product", weight=_integers(layer.weight, np.int8, f"{name}.weight")
+    )
     return _neuron(draft, layer.neuron, name, _window(draft, name, product, layer.bias, layer.window))
 
 
 def _conv(draft: _Draft, layer: SpikingConv2d, name: str, value: str, *, first: bool = False, still: bool = False) -> str:
     if layer.bias is None:
         raise UnsupportedError(Problem("DS2TA-202", "the layer is not quantized", name))
-    weight = _integers(layer.weight.permute(0, 2, 3, 1).contiguous(), np.int16 if first else np.int8)
+    weight = _integers(layer.weight.permute(0, 2, 3, 1).contiguous(), np.int16 if first else np.int8, f"{name}.weight")
     product = draft.add(ops.Conv2d, f"{name}.weights", [value], f"{name}.product", weight=weight)
     current = _window(draft, name, product, layer.bias, None)
     if still and layer.time_steps > 1:
@@ -153,7 +174,13 @@ def _attention(draft: _Draft, attention: SpikingAttention, name: str, value: str
         spikes = _linear(draft, getattr(attention, part), f"{name}.{part}", value)
         split[part] = draft.add(ops.SplitHeads, f"{name}.split_{part}", [spikes], f"{name}._{part}_heads", heads=heads)
     scores = draft.add(ops.MatMul, f"{name}.query_key", [split["q"], split["k"]], f"{name}.scores", transpose_right=1)
-    denoised = draft.add(ops.Lookup, f"{name}.denoiser", [scores], f"{name}.denoised", table=_integers(attention.denoiser.table, np.int16))
+    denoised = draft.add(
+        ops.Lookup,
+        f"{name}.denoiser",
+        [scores],
+        f"{name}.denoised",
+        table=_integers(attention.denoiser.table, np.int16, f"{name}.denoiser.table"),
+    )
     mixed = draft.add(ops.MatMul, f"{name}.map_value", [denoised, split["v"]], f"{name}._mixed", transpose_right=0)
     context = draft.add(ops.MergeHeads, f"{name}.merge", [mixed], f"{name}.context")
     guard = int(np.log2(attention.scale.factor))

@@ -31,6 +31,7 @@ class Divergence:
 
     Attributes:
         runtime: the one that differs from the baseline.
+        baseline: name of the runtime it is compared with.
         value: dotted name.
         sample: index of the sample among all inputs.
         step: time step; None for values without time, such as logits.
@@ -41,6 +42,7 @@ class Divergence:
     """
 
     runtime: str
+    baseline: str
     value: str
     sample: int
     step: int | None
@@ -51,12 +53,12 @@ class Divergence:
     def problem(self) -> Problem:
         """Describe it in one line."""
         if self.runtime == GOLDEN:
-            return Problem("DS2TA-304", "the graph no longer computes what was recorded at export (its hash differs)", self.value)
+            return Problem("DS2TA-304", f"{self.baseline} no longer computes what was recorded at export (its hash differs)", self.value)
         if self.found is None:
             return Problem("DS2TA-302", f"{self.runtime} gives no such value, or one of another shape", self.value)
         step = "" if self.step is None else f", time step {self.step}"
         place = f"sample {self.sample}{step}, index {list(self.index)}"
-        return Problem("DS2TA-301", f"{self.runtime} computes {self.found} where the reference has {self.expected} ({place})", self.value)
+        return Problem("DS2TA-301", f"{self.runtime} computes {self.found} where {self.baseline} has {self.expected} ({place})", self.value)
 
 
 @dataclass
@@ -76,7 +78,8 @@ class ParityReport:
 
     Attributes:
         samples: number of inputs.
-        results: one a runtime, the baseline first.
+        baseline: name of the runtime that the others are compared with.
+        results: one a runtime that was compared; without the baseline.
         hashes: SHA-256 of every value over all samples, as the baseline computed it.
         firing_rates: mean of every ``*.spikes``.
         output: the baseline's logits of all samples.
@@ -84,6 +87,7 @@ class ParityReport:
     """
 
     samples: int
+    baseline: str
     results: list[RuntimeResult]
     hashes: dict[str, str] = field(default_factory=dict)
     firing_rates: dict[str, float] = field(default_factory=dict)
@@ -91,8 +95,8 @@ class ParityReport:
 
     @property
     def passed(self) -> bool:
-        """Whether not one integer differs."""
-        return all(result.different == 0 for result in self.results)
+        """Whether something was compared and not one integer differs."""
+        return bool(self.results) and all(result.different == 0 for result in self.results)
 
     @property
     def silent(self) -> dict[str, float]:
@@ -140,7 +144,7 @@ def compare_runtimes(
     samples = inputs.shape[axis]
     if samples == 0:
         raise UsageError(Problem("DS2TA-507", "there is no sample to compare", graph.input_name))
-    report = ParityReport(samples, [RuntimeResult(runtime.name) for runtime in (baseline, *others)])
+    report = ParityReport(samples, baseline.name, [RuntimeResult(runtime.name) for runtime in others])
     digest = _Digest(graph, wanted)
     outputs = []
     for start, stop in _batches(graph, wanted, samples):
@@ -148,15 +152,14 @@ def compare_runtimes(
         expected = baseline.trace(batch, wanted)
         digest.update(expected)
         outputs.append(expected[graph.output])
-        _tally(report.results[0], expected, expected, graph, wanted, start)
-        for runtime, result in zip(others, report.results[1:], strict=True):
-            _tally(result, expected, runtime.trace(batch, wanted), graph, wanted, start)
+        for runtime, result in zip(others, report.results, strict=True):
+            _tally(result, baseline.name, expected, runtime.trace(batch, wanted), graph, wanted, start)
         if progress is not None:
             progress(stop)
     report.hashes, report.firing_rates = digest.hashes(), digest.rates()
     report.output = np.concatenate(outputs) if outputs else report.output
     if golden is not None:
-        report.results.append(_against_golden(graph, report.hashes, golden, wanted, samples))
+        report.results.append(_against_golden(graph, report, golden, wanted))
     return report
 
 
@@ -168,47 +171,51 @@ def _batches(graph: Graph, wanted: Sequence[str], samples: int) -> Iterable[tupl
     return ((start, min(start + step, samples)) for start in range(0, samples, step))
 
 
-def _tally(result: RuntimeResult, expected: Trace, found: Trace, graph: Graph, wanted: Sequence[str], start: int) -> None:
+def _tally(result: RuntimeResult, baseline: str, expected: Trace, found: Trace, graph: Graph, wanted: Sequence[str], start: int) -> None:
     result.values = len(wanted)
     for name in wanted:
         want, have = expected[name], found.get(name)
         result.integers += want.size
         if have is None or have.shape != want.shape:
             result.different += want.size
-            result.first = result.first or Divergence(result.runtime, name, start, None, (), None, None)
-            continue
-        if have is want:
+            result.first = result.first or Divergence(result.runtime, baseline, name, start, None, (), None, None)
             continue
         unequal = want != have
         count = int(np.count_nonzero(unequal))
         result.different += count
         if count and result.first is None:
-            result.first = _locate(result.runtime, name, want, have, unequal, graph, start)
+            result.first = _locate((result.runtime, baseline), name, want, have, unequal, graph.types[name].shape.index(None), start)
 
 
 def _locate(
-    runtime: str, name: str, want: NDArray[np.integer], have: NDArray[np.integer], unequal: NDArray[np.bool_], graph: Graph, start: int
+    pair: tuple[str, str],
+    name: str,
+    want: NDArray[np.integer],
+    have: NDArray[np.integer],
+    unequal: NDArray[np.bool_],
+    batch_axis: int,
+    start: int,
 ) -> Divergence:
     """Find the first difference in (sample, step, rest) order."""
-    axis = graph.types[name].shape.index(None)
-    order = (axis, *(other for other in range(want.ndim) if other != axis))
+    order = (batch_axis, *(other for other in range(want.ndim) if other != batch_axis))
     first = tuple(int(position) for position in np.argwhere(unequal.transpose(order))[0])
     sample, rest = first[0], first[1:]
-    step, index = (rest[0], rest[1:]) if axis == 1 else (None, rest)
-    return Divergence(runtime, name, start + sample, step, index, int(want.transpose(order)[first]), int(have.transpose(order)[first]))
+    step, index = (rest[0], rest[1:]) if batch_axis == 1 else (None, rest)
+    expected, found = int(want.transpose(order)[first]), int(have.transpose(order)[first])
+    return Divergence(*pair, name, start + sample, step, index, expected, found)
 
 
-def _against_golden(graph: Graph, hashes: dict[str, str], golden: dict[str, str], wanted: Sequence[str], samples: int) -> RuntimeResult:
+def _against_golden(graph: Graph, report: ParityReport, golden: dict[str, str], wanted: Sequence[str]) -> RuntimeResult:
     """Compare hashes; a differing hash counts as one difference, its place inside the value is unknown."""
     result = RuntimeResult(GOLDEN)
     for name in wanted:
         if name not in golden:
             continue
         result.values += 1
-        result.integers += int(np.prod([samples if size is None else size for size in graph.types[name].shape]))
-        if hashes[name] != golden[name]:
+        result.integers += int(np.prod([report.samples if size is None else size for size in graph.types[name].shape]))
+        if report.hashes[name] != golden[name]:
             result.different += 1
-            result.first = result.first or Divergence(GOLDEN, name, 0, None, (), None, None)
+            result.first = result.first or Divergence(GOLDEN, report.baseline, name, 0, None, (), None, None)
     return result
 
 

@@ -7,7 +7,6 @@ tables are integers held in float64, so that every sum and every tie is exact.
 import copy
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 
 import msgspec
 import numpy as np
@@ -21,23 +20,18 @@ from ds2ta_deploy.graph.ops import Linear as LinearOp
 from ds2ta_deploy.graph.ops import TemporalWindow as WindowOp
 from ds2ta_deploy.graph.ops import ValueType
 from ds2ta_deploy.graph.ranges import PROFILES, Profile
+from ds2ta_deploy.grid import fold_norm, leak_fraction, quantize_readout, quantize_table, simplest_fraction
 from ds2ta_deploy.models.attention import Denoiser, IntegerDenoiser, SpikingAttention
 from ds2ta_deploy.models.config import Ds2taConfig
-from ds2ta_deploy.models.ds2ta import Ds2ta, IntegerPixelEncoder, IntegerReadout, PixelEncoder, Readout
+from ds2ta_deploy.models.ds2ta import Ds2ta, IntegerPixelEncoder, PixelEncoder
 from ds2ta_deploy.models.layers import IntegerWindow, SpikingConv2d, SpikingLinear, TemporalWindow
 from ds2ta_deploy.models.neurons import IntegerLif, Lif
 
 #: Largest integer threshold of a layer, and of the first layer.
 MAX_THRESHOLD, MAX_FIRST_THRESHOLD = 2**14, 2**20
 
-#: Distance from a whole number that float64 arithmetic on a pixel table may leave.
-_WHOLE = 1e-6
-
 #: Most guard bits of a temporal window; more never fit 32-bit state.
 MAX_GUARD_BITS = 24
-
-#: Denominator bits of a leak that is no exact power-of-two fraction.
-_LEAK_BITS = 8
 
 
 class Quantization(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,7 +93,9 @@ def quantize(model: Ds2ta, settings: Quantization | None = None) -> Ds2ta:
         raise UnsupportedError(Problem("DS2TA-202", "the model is already quantized"))
     quantized = copy.deepcopy(model).eval().double()
     with torch.no_grad():
-        _Quantizer(quantized.config, settings).run(quantized)
+        quantizer = _Quantizer(quantized.config, settings)
+        quantizer.run(quantized)
+    quantized.clipped_weights = quantizer.clipped
     quantized.quantization = settings
     return quantized.requires_grad_(requires_grad=False)
 
@@ -112,9 +108,12 @@ class _Quantizer:
         self.settings = settings
         self.profile: Profile = PROFILES[settings.profile]
         self.leak = leak_fraction(config.membrane_time_constant)
+        self.clipped = 0
+        self.tokens = 0
 
     def run(self, model: Ds2ta) -> None:
         """Quantize every layer in place."""
+        self.tokens = self._tokens(model)
         unit = self._encoder(model)
         for index, stage in enumerate(model.patch.convolutions):
             self._conv(stage, f"patch.stages.{index}", unit if index == 0 else None)
@@ -125,13 +124,13 @@ class _Quantizer:
             self._linear(block.mlp.fc1, f"blocks.{index}.mlp.fc1", largest_count + 1)
             self._linear(block.mlp.fc2, f"blocks.{index}.mlp.fc2", 1)
             largest_count += 2
-        model.head = quantize_readout(model.head, self.settings.weight_bits, self._tokens(model))
+        model.head = quantize_readout(model.head, self.settings.weight_bits, self.tokens * self.config.time_steps)
 
     def _tokens(self, model: Ds2ta) -> int:
         height, width = self.config.image_height, self.config.image_width
         for stage in model.patch.convolutions:
             height, width = ((height + 1) // 2, (width + 1) // 2) if stage.pool else (height, width)
-        return height * width * self.config.time_steps
+        return height * width
 
     def _encoder(self, model: Ds2ta) -> float:
         """Bake the pixel table; returns the real value of one unit of it."""
@@ -140,13 +139,15 @@ class _Quantizer:
             raise UnsupportedError(Problem("DS2TA-202", "the model's pixel encoder is not a trained one", "encoder"))
         pixels = torch.arange(256)[:, None].expand(-1, self.config.in_channels)
         values = encoder(pixels).T.contiguous()
+        if not torch.isfinite(values).all():
+            raise UnsupportedError(Problem("DS2TA-222", "the normalised pixels are not finite", "encoder", "mend pixel_mean and pixel_std"))
         table, unit = quantize_table(values, 2 ** (self.settings.first_layer_bits - 1) - 1, counts=self.config.input_kind == "frames")
         model.encoder = IntegerPixelEncoder(table)
         return unit
 
     def _conv(self, layer: SpikingConv2d, name: str, input_unit: float | None) -> None:
         """Quantize a convolution; ``input_unit`` marks the first one."""
-        weight, bias = fold_norm(layer)
+        weight, bias = fold_norm(layer, name)
         first = input_unit is not None
         bits = self.settings.first_layer_bits if first else self.settings.weight_bits
         grid = self._grid(
@@ -159,7 +160,7 @@ class _Quantizer:
 
     def _linear(self, layer: SpikingLinear, name: str, largest_count: int) -> None:
         """Quantize a linear layer whose inputs lie in 0..largest_count."""
-        grid = self._grid(name, *fold_norm(layer), layer.neuron, self.settings.weight_bits, MAX_THRESHOLD)
+        grid = self._grid(name, *fold_norm(layer, name), layer.neuron, self.settings.weight_bits, MAX_THRESHOLD)
         guard = 0
         if isinstance(layer.window, TemporalWindow):
             taps, decay = layer.window.taps, layer.window.integer_decay
@@ -175,21 +176,24 @@ class _Quantizer:
             self._linear(getattr(attention, part), f"{name}.{part}", largest_count)
         if not isinstance(attention.denoiser, Denoiser) or not isinstance(attention.neuron, Lif):
             raise UnsupportedError(Problem("DS2TA-202", "the attention is not a trained one", name))
-        attention.denoiser = IntegerDenoiser(attention.denoiser.table())
-        threshold, guard = self._attention_threshold(attention.neuron, attention.scale.factor, name)
+        table = attention.denoiser.table()
+        threshold, guard = self._attention_threshold(attention.neuron, attention.scale.factor, table, name)
+        attention.denoiser = IntegerDenoiser(table)
         attention.scale.factor = float(2**guard)
         attention.neuron = IntegerLif(torch.full((self.config.embed_dim,), float(threshold)), *self.leak)
         self._linear(attention.proj, f"{name}.proj", 1)
 
-    def _attention_threshold(self, neuron: Lif, scale: float, name: str) -> tuple[int, int]:
-        """The scale divides the threshold; a fraction needs T - 1 guard bits and the ceiling to be exact."""
-        quotient = _simplest(self._threshold(neuron)) / _simplest(scale)
-        guard = 0 if quotient.denominator == 1 else self.config.time_steps - 1
-        threshold = math.ceil(quotient * 2**guard)
-        if threshold >= 2 ** (self.profile.state_bits - 1):
-            what = f"the attention threshold is {threshold} on the grid: more than {self.profile.state_bits} bits"
-            raise UnsupportedError(Problem("DS2TA-222", what, name, "use a larger attention scale"))
-        return threshold, guard
+    def _attention_threshold(self, neuron: Lif, scale: float, table: Tensor, name: str) -> tuple[int, int]:
+        """The scale divides the threshold; a fraction needs T - 1 guard bits and the ceiling to be exact, or the most that fit."""
+        quotient = simplest_fraction(self._threshold(neuron)) / simplest_fraction(scale)
+        low, high = (int(bound) * self.tokens for bound in (table.min().clamp(max=0), table.max().clamp(min=0)))
+        wanted = 0 if quotient.denominator == 1 else min(self.config.time_steps - 1, MAX_GUARD_BITS)
+        for guard in range(wanted, -1, -1):
+            threshold = math.ceil(quotient * 2**guard)
+            if bits_needed(2 * low << guard, (high << guard) + threshold) <= self.profile.state_bits:
+                return threshold, guard
+        what = f"threshold and attention need more than the {self.profile.state_bits} bits of state that profile {self.profile.name} grants"
+        raise UnsupportedError(Problem("DS2TA-222", what, name, "use a larger attention scale or a wider profile"))
 
     def _threshold(self, neuron: Lif) -> float:
         """Input decay is the same neuron with tau_m times the threshold."""
@@ -211,7 +215,9 @@ class _Quantizer:
                     name,
                 )
             )
-        return _Grid((weight * (threshold / theta)[:, None]).round().clamp(-largest, largest), integer_bias, threshold)
+        rounded = (weight * (threshold / theta)[:, None]).round()
+        self.clipped += int((rounded.abs() > largest).sum())
+        return _Grid(rounded.clamp(-largest, largest), integer_bias, threshold)
 
     def _window_guard_bits(self, grid: _Grid, taps: int, decay: int, largest_count: int) -> int:
         """Most guard bits, up to the exact number, with which current and membrane provably fit the state."""
@@ -237,72 +243,3 @@ def _state_bits(linear: LinearOp, window: WindowOp, neuron: LifOp, steps: int, l
     (current,) = window.infer_ranges([product], [kind])
     _, membrane = neuron.infer_ranges([current], [kind])
     return max(current.bits, membrane.bits)
-
-
-def _simplest(number: float) -> Fraction:
-    """The simplest fraction that a config's decimal stands for: 0.0714285714 is 1/14."""
-    return Fraction(number).limit_denominator(10**6) or Fraction(number)
-
-
-def fold_norm(layer: SpikingLinear | SpikingConv2d) -> tuple[Tensor, Tensor]:
-    """Fold batch norm into weights and bias: ``W gamma / sqrt(var + eps)``, ``beta + gamma (b - mean) / sqrt(var + eps)``."""
-    norm = layer.norm
-    bias = torch.zeros(layer.weight.shape[0], dtype=torch.float64) if layer.bias is None else layer.bias.double()
-    if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
-        raise UnsupportedError(Problem("DS2TA-202", f"expected a batch norm to fold, found {type(norm).__name__}"))
-    mean, variance = norm.running_mean, norm.running_var
-    if mean is None or variance is None:
-        raise UnsupportedError(Problem("DS2TA-202", "the batch norm keeps no running statistics"))
-    gain = norm.weight.double() / torch.sqrt(variance.double() + norm.eps)
-    weight = layer.weight.double() * gain.view(-1, *[1] * (layer.weight.dim() - 1))
-    return weight, norm.bias.double() + gain * (bias - mean.double())
-
-
-def leak_fraction(membrane_time_constant: float) -> tuple[int, int]:
-    """Return ``(numerator, shift)`` with ``numerator / 2^shift`` nearest to ``1 - 1/tau_m``, the smallest shift that is exact.
-
-    Example:
-        >>> leak_fraction(2.0), leak_fraction(4.0)
-        ((1, 1), (3, 2))
-
-    """
-    leak = 1.0 - 1.0 / membrane_time_constant
-    for shift in range(_LEAK_BITS + 1):
-        if leak * 2**shift == round(leak * 2**shift):
-            return round(leak * 2**shift), shift
-    return round(leak * 2**_LEAK_BITS), _LEAK_BITS
-
-
-def leak_is_exact(membrane_time_constant: float) -> bool:
-    """Whether the integer neuron has the real one's leak, and its floor loses nothing."""
-    numerator, shift = leak_fraction(membrane_time_constant)
-    return numerator / 2**shift == 1.0 - 1.0 / membrane_time_constant and numerator == 1
-
-
-def quantize_table(values: Tensor, largest: int, *, counts: bool) -> tuple[Tensor, float]:
-    """Put a pixel table ``[C, 256]`` on integers within ``[-largest, largest]``; returns ``(table, real value of one unit)``.
-
-    A table of multiples of one step from zero keeps that step without loss if it fits. Event counts keep
-    the smallest step of any polarity always, and are clipped: a single event must not vanish.
-    """
-    steps = values[:, 1].abs()
-    step = float(steps[steps > 0].min()) if (steps > 0).any() else 0.0
-    multiples = (values / step).round() if step else values
-    # scale / std is seldom exact in binary: a table of multiples is one up to the rounding of its entries.
-    whole = step != 0 and bool(((values / step - multiples).abs() < _WHOLE).all())
-    if (counts and step) or (whole and multiples.abs().max() <= largest):
-        return multiples.clamp(-largest, largest), step
-    unit = float(values.abs().max()) / largest
-    return (values / unit).round(), unit
-
-
-def quantize_readout(readout: nn.Module, bits: int, summands: int) -> IntegerReadout:
-    """One scale for all classes; the mean over ``summands`` token-steps becomes a sum, and goes into scale and bias."""
-    if not isinstance(readout, Readout):
-        raise UnsupportedError(Problem("DS2TA-202", "the readout is not a trained one", "head"))
-    largest = 2 ** (bits - 1) - 1
-    unit = float(readout.weight.abs().max()) / largest or 1.0
-    bias = (readout.bias * summands / unit).round()
-    if bits_needed(int(bias.min()), int(bias.max())) > 32:
-        raise UnsupportedError(Problem("DS2TA-222", "the bias needs more than 32 bits on the grid", "head"))
-    return IntegerReadout((readout.weight / unit).round(), bias, unit / summands)

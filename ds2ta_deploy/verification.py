@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, Artifact
 from ds2ta_deploy.datasets import read_npz
+from ds2ta_deploy.errors import Problem, UsageError
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.populations import population_values
 from ds2ta_deploy.parity import ParityReport, Progress, compare_runtimes
@@ -33,20 +34,22 @@ def available_runtimes(*, with_checkpoint: bool) -> list[str]:
 
 def verify(
     artifact: Artifact | str | Path,
-    runtimes: Sequence[str] | None = None,
+    runtimes: str | Sequence[str] | None = None,
     *,
     inputs: NDArray[np.uint8] | None = None,
     checkpoint: str | Path | None = None,
     values: Values = "populations",
     progress: Progress | None = None,
 ) -> ParityReport:
-    """Compare runtimes with the graph's own execution, and that with the recorded hashes.
+    """Compare runtimes with each other and with the recorded hashes.
+
+    The baseline is the quantized PyTorch model when it can run, otherwise the graph's own execution.
 
     Args:
         artifact: what to verify, opened or its directory.
         runtimes: names; by default every one that can run here.
         inputs: uint8; by default the artifact's golden inputs, for which hashes are recorded.
-        checkpoint: needed by the runtime ``torch``.
+        checkpoint: compares with the quantized PyTorch model too.
         values: which values to compare.
         progress: told the number of samples done.
 
@@ -56,6 +59,7 @@ def verify(
     Raises:
         InputError: when artifact or inputs are invalid.
         MissingRuntimeError: when a runtime is not installed.
+        UsageError: DS2TA-507 without a sample, 509 when nothing would be compared.
 
     Example:
         >>> verify("build/", runtimes=["onnxruntime"]).passed  # doctest: +SKIP
@@ -70,9 +74,16 @@ def verify(
         golden = opened.read_json(GOLDEN_HASHES, dict[str, str])
     graph.check_input(inputs)
     path = Path(checkpoint) if checkpoint is not None else None
-    names = runtimes if runtimes is not None else available_runtimes(with_checkpoint=path is not None)
-    others = [open_runtime(name, opened, path) for name in names if name != ReferenceRuntime.name]
-    return compare_runtimes(graph, inputs, ReferenceRuntime(graph), others, wanted_values(graph, values), golden=golden, progress=progress)
+    asked = [runtimes] if isinstance(runtimes, str) else runtimes
+    names = list(asked if asked is not None else available_runtimes(with_checkpoint=path is not None))
+    if path is not None:
+        names.append("torch")
+    baseline = open_runtime("torch" if "torch" in names else ReferenceRuntime.name, opened, path)
+    compared = [name for name in dict.fromkeys([ReferenceRuntime.name, *names]) if name != baseline.name]
+    if not compared and golden is None:
+        raise UsageError(Problem("DS2TA-509", "there is nothing to compare the reference with", mend=f"name one of: {', '.join(RUNTIMES)}"))
+    others = [open_runtime(name, opened, path) for name in compared]
+    return compare_runtimes(graph, inputs, baseline, others, wanted_values(graph, values), golden=golden, progress=progress)
 
 
 def golden_inputs(artifact: Artifact) -> NDArray[np.uint8]:

@@ -51,6 +51,7 @@ class RuntimeInfo:
         install: the one command that installs them.
         open: makes it from an artifact and, if needed, the checkpoint's path.
         needs_checkpoint: whether it runs the PyTorch model and so needs the checkpoint.
+        executes: the target whose files it runs; empty for those that run the graph or the model.
 
     """
 
@@ -60,6 +61,7 @@ class RuntimeInfo:
     install: str
     open: Callable[[Artifact, Path | None], Runtime]
     needs_checkpoint: bool = False
+    executes: str = ""
 
     @property
     def available(self) -> bool:
@@ -96,14 +98,21 @@ def _open_onnx_reference(artifact: Artifact, _checkpoint: Path | None) -> Runtim
 _BASE = "pip install ds2ta-deploy"
 _TORCH = "pip install 'ds2ta-deploy[torch]'"
 
-#: Every runtime that runs an artifact; the first one is the baseline that the others are compared with.
+#: Every runtime that runs an artifact.
 RUNTIMES: dict[str, RuntimeInfo] = {
     info.name: info
     for info in (
         RuntimeInfo("reference", "the integer graph in NumPy, its own definition", ("numpy",), _BASE, _open_reference),
         RuntimeInfo("torch", "the quantized PyTorch model", ("torch",), _TORCH, _open_pytorch, needs_checkpoint=True),
-        RuntimeInfo("onnxruntime", "ONNX Runtime on the exported file", ("onnx", "onnxruntime"), _BASE, _open_onnxruntime),
-        RuntimeInfo("onnx-reference", "onnx's own ReferenceEvaluator on the exported file (slow)", ("onnx",), _BASE, _open_onnx_reference),
+        RuntimeInfo("onnxruntime", "ONNX Runtime on the exported file", ("onnx", "onnxruntime"), _BASE, _open_onnxruntime, executes="onnx"),
+        RuntimeInfo(
+            "onnx-reference",
+            "onnx's own ReferenceEvaluator on the exported file (slow)",
+            ("onnx",),
+            _BASE,
+            _open_onnx_reference,
+            executes="onnx",
+        ),
     )
 }
 

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ds2ta_deploy.artifact import MANIFEST, Artifact
+from ds2ta_deploy.artifact import GRAPH, MANIFEST, Artifact
 from ds2ta_deploy.checkpoints import load_checkpoint
 from ds2ta_deploy.errors import InputError, Problem, UnsupportedError
 from ds2ta_deploy.freezing import freeze
+from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.graph import Graph, store
 from ds2ta_deploy.models.ds2ta import Ds2ta
 from ds2ta_deploy.models.probe import Watch
@@ -73,13 +74,19 @@ def open_quantized(artifact: Artifact, checkpoint: Path) -> PytorchRuntime:
         where = str(artifact.path / MANIFEST)
         raise InputError(Problem("DS2TA-151", f"its quantization is none this version knows: {error}", where)) from error
     model = quantize(load_checkpoint(checkpoint), settings)
-    if freeze(model).types != artifact.graph.types:
+    frozen = freeze(model, artifact.graph.name)
+    in_question = GRAPH in artifact.modified  # then its integers will be compared; only the wiring must be the same
+    if frozen.types != artifact.graph.types or (not in_question and serialize.to_bytes(frozen) != artifact.read(GRAPH)):
         raise _other_checkpoint(checkpoint)
     return PytorchRuntime(model, artifact.graph)
 
 
 def _other_checkpoint(checkpoint: Path) -> InputError:
-    return InputError(Problem("DS2TA-156", "is not the checkpoint that the artifact was exported from", str(checkpoint)))
+    return InputError(
+        Problem(
+            "DS2TA-156", "does not give the artifact's graph: it is another checkpoint, or an artifact of another version", str(checkpoint)
+        )
+    )
 
 
 class FloatRuntime:

@@ -32,6 +32,7 @@ def command(checkpoint: Path, config: Path | None, profile: str | None, as_json:
         graph = freeze(quantize(model, settings), checkpoint.stem)
         findings |= {"family": model.config.family, "parameters": sum(p.numel() for p in model.parameters())}
         findings |= {"integer_bytes": sum(memory(graph).values()), "ops": len(graph.ops), "leak_exact": bool(graph.facts["leak_exact"])}
+        findings["clipped_weights"] = graph.facts["clipped_weights"]
     except Ds2taError as error:
         if not as_json:
             raise
@@ -46,5 +47,9 @@ def command(checkpoint: Path, config: Path | None, profile: str | None, as_json:
         return
     size = f"{findings['parameters']:,} parameters, {findings['integer_bytes']:,} bytes of integers"
     click.echo(f"{checkpoint}: can be exported ({findings['family']}, {size})")
+    if findings["clipped_weights"]:
+        click.echo(
+            f"note: {findings['clipped_weights']} weights exceed what the grid can hold beside their threshold and are cut off", err=True
+        )
     if not findings["leak_exact"]:
         click.echo("note: the membrane's leak is no power of two; the integer neuron only approximates the real-valued one", err=True)

@@ -33,7 +33,11 @@ def command(source: Path, data: Path, runtime: str | None, checkpoint: Path | No
     batches = opened.batches(labelled.images)
     with progress(f"evaluating on {opened.runtime}", len(batches)) as tell:
         for number, batch in enumerate(batches, 1):
-            decisions = opened.trace(batch, ())[opened.logits].argmax(1)
+            logits = opened.trace(batch, ())[opened.logits]
+            if (labelled.labels >= logits.shape[1]).any():
+                what = f"has labels up to {labelled.labels.max()}, the network knows classes 0..{logits.shape[1] - 1}"
+                raise InputError(Problem("DS2TA-135", what, str(data)))
+            decisions = logits.argmax(1)
             right += int((decisions == labelled.labels[start : start + len(decisions)]).sum())
             start += len(decisions)
             tell(number)

@@ -1,6 +1,5 @@
 """``ds2ta export``, also called ``ds2ta-export``."""
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,22 +70,17 @@ def command(
     require_torch()
     import msgspec
 
-    from ds2ta_deploy.artifact import FileEntry
     from ds2ta_deploy.checkpoints import load_checkpoint
-    from ds2ta_deploy.exporting import Provenance, default_inputs, export
+    from ds2ta_deploy.exporting import default_inputs, export
     from ds2ta_deploy.freezing import freeze
     from ds2ta_deploy.graph.ranges import beyond_float32
     from ds2ta_deploy.quantization import quantize
-    from ds2ta_deploy.runtimes.pytorch import PytorchRuntime
     from ds2ta_deploy.verification import available_runtimes
 
     model = quantize(load_checkpoint(checkpoint), read_settings(config, settings))
     out = output if output is not None else checkpoint.with_name(f"{checkpoint.stem}-{target}")
     graph = freeze(model, checkpoint.stem)
     pixels = default_inputs(graph) if inputs is None else _first(inputs, graph.input_type.shape.index(None), samples)
-    data = checkpoint.read_bytes()
-    entry = FileEntry(hashlib.sha256(data).hexdigest(), len(data))
-    provenance = Provenance(entry, msgspec.to_builtins(model.config), msgspec.to_builtins(model.quantization))
     names = available_runtimes(with_checkpoint=False) if "all" in runtime else list(runtime or ("onnxruntime",))
     reports: list[ParityReport] = []
     with progress(f"verifying {out.name}", pixels.shape[graph.input_type.shape.index(None)]) as tell:
@@ -94,15 +88,18 @@ def command(
             graph,
             target,
             out,
+            model=model,
+            checkpoint=checkpoint,
             inputs=pixels,
             inline=inline,
-            runtimes=[name for name in names if name != "torch"] if verify else [],
-            reference=PytorchRuntime(model, graph) if verify else None,
+            verify=verify,
+            runtimes=names,
             values=values,
-            provenance=provenance,
             progress=tell,
             on_report=reports.append,
         )
+    if model.clipped_weights:
+        say(f"{model.clipped_weights} weights are more than the grid can hold beside their threshold, and were cut off", warning=True)
     wide = beyond_float32(graph) if inline else []
     if wide:
         say(
@@ -111,7 +108,13 @@ def command(
             warning=True,
         )
     if as_json:
-        print_json({"artifact": str(out), "files": msgspec.to_builtins(artifact.manifest.files), "parity": parity_json(reports[0])})
+        print_json(
+            {
+                "artifact": str(out),
+                "files": msgspec.to_builtins(artifact.manifest.files),
+                "parity": parity_json(reports[0]) if verify else None,
+            }
+        )
         return
     if verify:
         print_table(parity_table(reports[0]))
@@ -123,24 +126,31 @@ def read_settings(config: Path | None, given: dict[str, Any]) -> "Quantization":
     """Combine the config file with the options; options win.
 
     Raises:
-        InputError: DS2TA-111 when the file is no TOML, or holds unknown or mistyped settings.
+        InputError: DS2TA-111 when the file is no TOML, or holds settings that are unknown, mistyped or out of range.
+        UsageError: DS2TA-510 when an option is out of range.
 
     """
     import tomllib
 
     import msgspec
 
-    from ds2ta_deploy.errors import InputError, Problem
+    from ds2ta_deploy.errors import InputError, Problem, UsageError
     from ds2ta_deploy.quantization import Quantization
 
-    settings: dict[str, Any] = {}
-    try:
-        if config is not None:
-            settings = tomllib.loads(config.read_text(encoding="utf-8"))
-        settings |= {name: value for name, value in given.items() if value is not None}
-        return msgspec.convert(settings, Quantization)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
-        raise InputError(Problem("DS2TA-111", str(error), str(config), "known settings: profile, weight_bits, first_layer_bits")) from error
+    settings = Quantization()
+    if config is not None:
+        try:
+            settings = msgspec.convert(tomllib.loads(config.read_text(encoding="utf-8")), Quantization)
+            settings.validate()
+        except UsageError as error:
+            raise InputError(Problem("DS2TA-111", p.what, f"{config}: {p.where}", p.mend) for p in error.problems) from error
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
+            raise InputError(
+                Problem("DS2TA-111", str(error), str(config), "known settings: profile, weight_bits, first_layer_bits")
+            ) from error
+    settings = msgspec.structs.replace(settings, **{name: value for name, value in given.items() if value is not None})
+    settings.validate()
+    return settings
 
 
 def _first(path: Path, batch_axis: int, samples: int) -> "NDArray[np.uint8]":

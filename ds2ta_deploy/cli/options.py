@@ -83,10 +83,10 @@ def parity_table(report: "ParityReport") -> "Table":
     table = Table("runtime", "values", "integers compared", "different", title=f"Parity on {report.samples} samples", title_justify="left")
     for column in table.columns[1:]:
         column.justify = "right"
-    for index, result in enumerate(report.results):
-        name = f"{result.runtime} (baseline)" if index == 0 else result.runtime
+    table.add_row(f"{report.baseline} (baseline)", f"{len(report.hashes)}", "", "")
+    for result in report.results:
         different = f"[green]{result.different}[/green]" if result.different == 0 else f"[red]{result.different:,}[/red]"
-        table.add_row(name, f"{result.values}", f"{result.integers:,}", different)
+        table.add_row(result.runtime, f"{result.values}", f"{result.integers:,}", different)
     return table
 
 
@@ -105,6 +105,7 @@ def parity_json(report: "ParityReport") -> dict[str, Any]:
     """Return the stable JSON form of a comparison."""
     return {
         "passed": report.passed,
+        "baseline": report.baseline,
         "samples": report.samples,
         "runtimes": [{"runtime": r.runtime, "values": r.values, "integers": r.integers, "different": r.different} for r in report.results],
         "firing_rates": report.firing_rates,

@@ -55,9 +55,13 @@ def open_source(path: Path, runtime: str | None, values: Values, *, checkpoint: 
     if path.is_dir():
         artifact = Artifact.open(path, allow_modified=allow_modified)
         name = runtime or "onnxruntime"
+        if checkpoint is not None and name != "torch":
+            raise UsageError(Problem("DS2TA-504", f"--checkpoint is of no use to the runtime {name!r}", mend="add --runtime torch"))
         opened = open_runtime(name, artifact, checkpoint)
         graph = artifact.graph
         return Source(name, graph.input_type.shape.index(None), wanted_values(graph, values), opened.trace, graph.output)
+    if checkpoint is not None or allow_modified:
+        raise UsageError(Problem("DS2TA-504", "--checkpoint and --allow-modified are for artifacts; this is a file", str(path)))
     if runtime not in (None, FLOAT_RUNTIME):
         raise UsageError(
             Problem(

@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 from ds2ta_deploy.errors import Problem, UnsupportedError
 from ds2ta_deploy.exporters.onnx import bodies, patterns
 from ds2ta_deploy.exporters.onnx.functions import DOMAIN, FunctionLibrary
-from ds2ta_deploy.exporters.onnx.saturation import is_wide, require_exact_attention, require_exact_product
+from ds2ta_deploy.exporters.onnx.saturation import MAX_SHIFT, is_wide, require_exact_attention, require_exact_product, require_shiftable
 from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.populations import Population
@@ -118,10 +118,11 @@ class Emitter:
             return ["current = Add (product, bias)"], {}
         taps = self._taps(window)
         exponents = [window.guard_bits - window.decay * lag for lag in range(taps)]
+        require_shiftable(self.graph, window, exponents)
         attributes: dict[str, Any] = {"multipliers": [2 ** max(0, exponent) for exponent in exponents]}
         floors = any(op.drops_bits(self._steps(op.inputs[0])) for op in self.graph if isinstance(op, ops.TemporalWindow))
         if floors:
-            attributes["divisors"] = [2 ** max(0, -exponent) for exponent in exponents]
+            attributes["divisors"] = [2 ** min(MAX_SHIFT, max(0, -exponent)) for exponent in exponents]
         body = bodies.temporal_window(self._steps(window.inputs[0]), taps, floors=floors)
         name = self.library.add("TemporalWindow", ["product", "bias"], ["current"], list(attributes), body, _about(ops.TemporalWindow))
         passed = ", ".join(f"{key}: ints = @{key}" for key in attributes)

@@ -5,6 +5,8 @@ products of operands up to a and w stay exact while ``2 a w <= 2^15 - 1``; with 
 on one side that holds for every int8 weight.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ds2ta_deploy.errors import Problem, UnsupportedError
@@ -17,6 +19,9 @@ from ds2ta_deploy.graph.graph import Graph
 _PAIR_LIMIT = 2**15 - 1
 
 _INT8_MAX = 127
+
+#: Largest k for which ``2^k`` is an int32 divisor. A product within 31 bits, shifted further, is 0 or -1 already.
+MAX_SHIFT = 30
 
 
 def is_wide(graph: Graph, op: ops.Linear | ops.Conv2d) -> bool:
@@ -43,3 +48,11 @@ def require_exact_attention(graph: Graph, name: str, parts: Attention) -> None:
     if max(key, value) > _INT8_MAX or 2 * query * key > _PAIR_LIMIT or 2 * 255 * value > _PAIR_LIMIT:
         what = f"queries up to {query}, keys up to {key} or values up to {value} could saturate 16-bit pairs of products"
         raise UnsupportedError(Problem("DS2TA-231", what, name))
+
+
+def require_shiftable(graph: Graph, window: ops.TemporalWindow, exponents: Sequence[int]) -> None:
+    """Raise UnsupportedError (DS2TA-231) when a tap's right shift is longer than an int32 division can express."""
+    product = graph.ranges[window.inputs[0]]
+    if -min(exponents) > MAX_SHIFT and product.bits > MAX_SHIFT + 1:
+        what = f"a tap shifts by {-min(exponents)} bits a product that needs {product.bits}"
+        raise UnsupportedError(Problem("DS2TA-231", what, window.name, "use a shorter window or fewer weight bits"))

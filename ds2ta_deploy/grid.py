@@ -1,0 +1,90 @@
+"""The rules that put one real-valued thing on integers: folded weights, leaks, pixel tables, the readout."""
+
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+
+from ds2ta_deploy.errors import Problem, UnsupportedError
+from ds2ta_deploy.graph.intervals import bits_needed
+from ds2ta_deploy.models.ds2ta import IntegerReadout, Readout
+from ds2ta_deploy.models.layers import SpikingConv2d, SpikingLinear
+
+#: Distance from a whole number that float64 arithmetic on a pixel table may leave.
+_WHOLE = 1e-6
+
+#: Denominator bits of a leak that is no exact power-of-two fraction.
+_LEAK_BITS = 8
+
+
+def simplest_fraction(number: float) -> Fraction:
+    """The simplest fraction that a config's decimal stands for: 0.0714285714 is 1/14."""
+    return Fraction(number).limit_denominator(10**6) or Fraction(number)
+
+
+def fold_norm(layer: SpikingLinear | SpikingConv2d, name: str = "") -> tuple[Tensor, Tensor]:
+    """Fold batch norm into weights and bias: ``W gamma / sqrt(var + eps)``, ``beta + gamma (b - mean) / sqrt(var + eps)``."""
+    norm = layer.norm
+    bias = torch.zeros(layer.weight.shape[0], dtype=torch.float64) if layer.bias is None else layer.bias.double()
+    if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+        raise UnsupportedError(Problem("DS2TA-202", f"expected a batch norm to fold, found {type(norm).__name__}", name))
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        raise UnsupportedError(Problem("DS2TA-202", "the batch norm keeps no running statistics", name))
+    gain = norm.weight.double() / torch.sqrt(variance.double() + norm.eps)
+    weight = layer.weight.double() * gain.view(-1, *[1] * (layer.weight.dim() - 1))
+    folded = norm.bias.double() + gain * (bias - mean.double())
+    if not (torch.isfinite(weight).all() and torch.isfinite(folded).all()):
+        what, advice = "folding the batch norm gives weights that are not finite", "its variance is negative or its gain too large"
+        raise UnsupportedError(Problem("DS2TA-222", what, name, advice))
+    return weight, folded
+
+
+def leak_fraction(membrane_time_constant: float) -> tuple[int, int]:
+    """Return ``(numerator, shift)`` with ``numerator / 2^shift`` nearest to ``1 - 1/tau_m``, the smallest shift that is exact.
+
+    Example:
+        >>> leak_fraction(2.0), leak_fraction(4.0)
+        ((1, 1), (3, 2))
+
+    """
+    leak = 1.0 - 1.0 / membrane_time_constant
+    for shift in range(_LEAK_BITS + 1):
+        if leak * 2**shift == round(leak * 2**shift):
+            return round(leak * 2**shift), shift
+    return round(leak * 2**_LEAK_BITS), _LEAK_BITS
+
+
+def leak_is_exact(membrane_time_constant: float) -> bool:
+    """Whether the integer neuron has the real one's leak, and its floor loses nothing."""
+    numerator, shift = leak_fraction(membrane_time_constant)
+    return numerator / 2**shift == 1.0 - 1.0 / membrane_time_constant and numerator == 1
+
+
+def quantize_table(values: Tensor, largest: int, *, counts: bool) -> tuple[Tensor, float]:
+    """Put a pixel table ``[C, 256]`` on integers within ``[-largest, largest]``; returns ``(table, real value of one unit)``.
+
+    A table of multiples of one step from zero keeps that step without loss if it fits. Event counts keep
+    the smallest step of any polarity always, and are clipped: a single event must not vanish.
+    """
+    steps = values[:, 1].abs()
+    step = float(steps[steps > 0].min()) if (steps > 0).any() else 0.0
+    multiples = (values / step).round() if step else values
+    # scale / std is seldom exact in binary: a table of multiples is one up to the rounding of its entries.
+    whole = step != 0 and bool(((values / step - multiples).abs() < _WHOLE).all())
+    if (counts and step) or (whole and multiples.abs().max() <= largest):
+        return multiples.clamp(-largest, largest), step
+    unit = float(values.abs().max()) / largest
+    return (values / unit).round(), unit
+
+
+def quantize_readout(readout: nn.Module, bits: int, summands: int) -> IntegerReadout:
+    """One scale for all classes; the mean over ``summands`` token-steps becomes a sum, and goes into scale and bias."""
+    if not isinstance(readout, Readout):
+        raise UnsupportedError(Problem("DS2TA-202", "the readout is not a trained one", "head"))
+    largest = 2 ** (bits - 1) - 1
+    unit = float(readout.weight.abs().max()) / largest or 1.0
+    bias = (readout.bias * summands / unit).round()
+    if bits_needed(int(bias.min()), int(bias.max())) > 32:
+        raise UnsupportedError(Problem("DS2TA-222", "the bias needs more than 32 bits on the grid", "head"))
+    return IntegerReadout((readout.weight / unit).round(), bias, unit / summands)
