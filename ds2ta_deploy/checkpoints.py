@@ -29,13 +29,21 @@ _ZIP_MAGIC = b"PK\x03\x04"
 def save_checkpoint(model: Ds2ta, path: str | Path) -> None:
     """Write weights and config as one safetensors file; the same model gives the same bytes.
 
+    Raises:
+        UnsupportedError: DS2TA-202 for a quantized model.
+
     Example:
         >>> save_checkpoint(model, Path("ckpt.safetensors"))  # doctest: +SKIP
 
     """
+    if model.quantization is not None:
+        raise UnsupportedError(Problem("DS2TA-202", "a quantized model is no checkpoint", mend="export it, or save the trained model"))
     tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in sorted(model.state_dict().items())}
     config = msgspec.json.encode(model.config, order="sorted").decode()
-    Path(path).write_bytes(safetensors.torch.save(tensors, {HEADER_KEY: config}))
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(safetensors.torch.save(tensors, {HEADER_KEY: config}))
+    partial.replace(path)
 
 
 def load_checkpoint(path: str | Path) -> Ds2ta:

@@ -29,7 +29,7 @@ from ds2ta_deploy.quantization import Quantization
 ROUNDING = "weights, biases and tables of pixels round half to even; denoiser tables round half up; shifts floor; neurons fire at equality"
 
 
-def freeze(model: Ds2ta, name: str = "ds2ta") -> Graph:
+def freeze(model: Ds2ta) -> Graph:
     """Turn a quantized model into an integer graph whose ranges are proved.
 
     Raises:
@@ -74,12 +74,13 @@ def freeze(model: Ds2ta, name: str = "ds2ta") -> Graph:
         "input_kind": config.input_kind,
         "time_steps": config.time_steps,
         "classes": config.num_classes,
-        "clipped_weights": model.clipped_weights,
         "leak_exact": int(leak_is_exact(config.membrane_time_constant)),
+        "notes": "; ".join(model.quantization_notes),
         "rounding": ROUNDING,
         **msgspec.to_builtins(settings),
     }
     kind = ops.ValueType(config.input_shape, "uint8")
+    name = f"{config.family}-{config.depth}-{config.embed_dim}"  # not the file's: the same checkpoint gives the same bytes
     graph = Graph(name, config.input_kind, kind, tuple(draft.drafted), "head.logits", head.scale, facts)
     prove(graph, PROFILES[settings.profile])
     return graph

@@ -72,7 +72,7 @@ def quantize_table(values: Tensor, largest: int, *, counts: bool) -> tuple[Tenso
     multiples = (values / step).round() if step else values
     # scale / std is seldom exact in binary: a table of multiples is one up to the rounding of its entries.
     whole = step != 0 and bool(((values / step - multiples).abs() < _WHOLE).all())
-    if (counts and step) or (whole and multiples.abs().max() <= largest):
+    if (counts and step and not values[:, 0].any()) or (whole and multiples.abs().max() <= largest):
         return multiples.clamp(-largest, largest), step
     unit = float(values.abs().max()) / largest
     return (values / unit).round(), unit

@@ -55,7 +55,7 @@ class Divergence:
         if self.runtime == GOLDEN:
             return Problem("DS2TA-304", f"{self.baseline} no longer computes what was recorded at export (its hash differs)", self.value)
         if self.found is None:
-            return Problem("DS2TA-302", f"{self.runtime} gives no such value, or one of another shape", self.value)
+            return Problem("DS2TA-302", f"{self.runtime} gives no such value, or one of another shape or type", self.value)
         step = "" if self.step is None else f", time step {self.step}"
         place = f"sample {self.sample}{step}, index {list(self.index)}"
         return Problem("DS2TA-301", f"{self.runtime} computes {self.found} where {self.baseline} has {self.expected} ({place})", self.value)
@@ -176,7 +176,7 @@ def _tally(result: RuntimeResult, baseline: str, expected: Trace, found: Trace, 
     for name in wanted:
         want, have = expected[name], found.get(name)
         result.integers += want.size
-        if have is None or have.shape != want.shape:
+        if have is None or have.shape != want.shape or have.dtype != want.dtype:
             result.different += want.size
             result.first = result.first or Divergence(result.runtime, baseline, name, start, None, (), None, None)
             continue

@@ -7,10 +7,12 @@ tables are integers held in float64, so that every sum and every tie is exact.
 import copy
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ds2ta_deploy.errors import Problem, UnsupportedError, UsageError
@@ -20,7 +22,7 @@ from ds2ta_deploy.graph.ops import Linear as LinearOp
 from ds2ta_deploy.graph.ops import TemporalWindow as WindowOp
 from ds2ta_deploy.graph.ops import ValueType
 from ds2ta_deploy.graph.ranges import PROFILES, Profile
-from ds2ta_deploy.grid import fold_norm, leak_fraction, quantize_readout, quantize_table, simplest_fraction
+from ds2ta_deploy.grid import fold_norm, leak_fraction, leak_is_exact, quantize_readout, quantize_table, simplest_fraction
 from ds2ta_deploy.models.attention import Denoiser, IntegerDenoiser, SpikingAttention
 from ds2ta_deploy.models.config import Ds2taConfig
 from ds2ta_deploy.models.ds2ta import Ds2ta, IntegerPixelEncoder, PixelEncoder
@@ -95,7 +97,7 @@ def quantize(model: Ds2ta, settings: Quantization | None = None) -> Ds2ta:
     with torch.no_grad():
         quantizer = _Quantizer(quantized.config, settings)
         quantizer.run(quantized)
-    quantized.clipped_weights = quantizer.clipped
+    quantized.quantization_notes = tuple(quantizer.notes)
     quantized.quantization = settings
     return quantized.requires_grad_(requires_grad=False)
 
@@ -108,12 +110,17 @@ class _Quantizer:
         self.settings = settings
         self.profile: Profile = PROFILES[settings.profile]
         self.leak = leak_fraction(config.membrane_time_constant)
-        self.clipped = 0
+        self.notes: list[str] = []
         self.tokens = 0
 
     def run(self, model: Ds2ta) -> None:
         """Quantize every layer in place."""
         self.tokens = self._tokens(model)
+        if not leak_is_exact(self.config.membrane_time_constant):
+            numerator, shift = self.leak
+            self.notes.append(
+                f"neurons: the leak of tau_m = {self.config.membrane_time_constant:.6g} is approximated by {numerator} / 2^{shift}"
+            )
         unit = self._encoder(model)
         for index, stage in enumerate(model.patch.convolutions):
             self._conv(stage, f"patch.stages.{index}", unit if index == 0 else None)
@@ -186,11 +193,13 @@ class _Quantizer:
     def _attention_threshold(self, neuron: Lif, scale: float, table: Tensor, name: str) -> tuple[int, int]:
         """The scale divides the threshold; a fraction needs T - 1 guard bits and the ceiling to be exact, or the most that fit."""
         quotient = simplest_fraction(self._threshold(neuron)) / simplest_fraction(scale)
-        low, high = (int(bound) * self.tokens for bound in (table.min().clamp(max=0), table.max().clamp(min=0)))
-        wanted = 0 if quotient.denominator == 1 else min(self.config.time_steps - 1, MAX_GUARD_BITS)
-        for guard in range(wanted, -1, -1):
+        context = Interval.of(int(table.min()) * self.tokens, int(table.max()) * self.tokens).with_zero()
+        exact = 0 if quotient.denominator == 1 else self.config.time_steps - 1
+        for guard in range(min(exact, MAX_GUARD_BITS), -1, -1):
             threshold = math.ceil(quotient * 2**guard)
-            if bits_needed(2 * low << guard, (high << guard) + threshold) <= self.profile.state_bits:
+            if self._fits(context, WindowOp("", (), (), np.zeros(1, np.int32), 1, 0, guard), np.array([threshold], object)):
+                if guard < exact:
+                    self.notes.append(f"{name}: the threshold {float(quotient):.6g} is rounded up to a multiple of 2^-{guard}")
                 return threshold, guard
         what = f"threshold and attention need more than the {self.profile.state_bits} bits of state that profile {self.profile.name} grants"
         raise UnsupportedError(Problem("DS2TA-222", what, name, "use a larger attention scale or a wider profile"))
@@ -216,7 +225,9 @@ class _Quantizer:
                 )
             )
         rounded = (weight * (threshold / theta)[:, None]).round()
-        self.clipped += int((rounded.abs() > largest).sum())
+        clipped = int((rounded.abs() > largest).sum())
+        if clipped:
+            self.notes.append(f"{name}: {clipped} weights are more than {largest} times the threshold and were cut off")
         return _Grid(rounded.clamp(-largest, largest), integer_bias, threshold)
 
     def _window_guard_bits(self, grid: _Grid, taps: int, decay: int, largest_count: int) -> int:
@@ -224,22 +235,18 @@ class _Quantizer:
         steps = self.config.time_steps
         exact = decay * (min(taps, steps) - 1)
         weight, bias, threshold = (part.numpy().astype(np.int64) for part in (grid.weight, grid.bias, grid.threshold))
+        kind = ValueType((steps, None, 1, weight.shape[1]), "uint8")
+        (product,) = LinearOp("", (), (), weight).infer_ranges([Interval.of(0, largest_count)], [kind])
         for guard in range(min(exact, MAX_GUARD_BITS), 0, -1):
-            window = WindowOp("", (), (), bias.astype(np.int32), taps, decay, guard)
-            neuron = LifOp("", (), (), threshold << guard, *self.leak)
-            needed = max(
-                _state_bits(LinearOp("", (), (), weight), window, neuron, steps, largest_count),
-                bits_needed(0, int(threshold.max()) << guard),
-            )
-            if needed <= self.profile.state_bits:
+            if self._fits(product, WindowOp("", (), (), bias.astype(np.int32), taps, decay, guard), threshold << guard):
                 return guard
         return 0
 
-
-def _state_bits(linear: LinearOp, window: WindowOp, neuron: LifOp, steps: int, largest_count: int) -> int:
-    """Bits of the widest current or membrane, by the range rules of the ops themselves."""
-    kind = ValueType((steps, None, 1, linear.weight.shape[1]), "uint8")
-    (product,) = linear.infer_ranges([Interval.of(0, largest_count)], [kind])
-    (current,) = window.infer_ranges([product], [kind])
-    _, membrane = neuron.infer_ranges([current], [kind])
-    return max(current.bits, membrane.bits)
+    def _fits(self, product: Interval, window: WindowOp, threshold: NDArray[Any]) -> bool:
+        """Whether current, membrane and threshold fit the profile's state, by the range rules of the ops themselves."""
+        if bits_needed(0, int(threshold.max())) > self.profile.state_bits:
+            return False
+        kind = ValueType((self.config.time_steps, None, 1, threshold.shape[0]), "int32")
+        (current,) = window.infer_ranges([product], [kind])
+        _, membrane = LifOp("", (), (), threshold.astype(np.int32), *self.leak).infer_ranges([current], [kind])
+        return max(current.bits, membrane.bits) <= self.profile.state_bits

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, Artifact
 from ds2ta_deploy.datasets import read_npz
-from ds2ta_deploy.errors import Problem, UsageError
+from ds2ta_deploy.errors import InputError, Problem, UsageError
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.populations import population_values
 from ds2ta_deploy.parity import ParityReport, Progress, compare_runtimes
@@ -72,6 +72,10 @@ def verify(
     if inputs is None:
         inputs = golden_inputs(opened)
         golden = opened.read_json(GOLDEN_HASHES, dict[str, str])
+        missing = [name for name in population_values(graph) if name not in golden]
+        if missing:
+            where = str(opened.path / GOLDEN_HASHES)
+            raise InputError(Problem("DS2TA-157", f"has no hash of {name}", where, "export again") for name in missing)
     graph.check_input(inputs)
     path = Path(checkpoint) if checkpoint is not None else None
     asked = [runtimes] if isinstance(runtimes, str) else runtimes

@@ -1,5 +1,6 @@
 """Runtimes ``torch`` (the quantized model) and ``torch-float`` (the trained one), watched through their probes."""
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from ds2ta_deploy.freezing import freeze
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.graph import Graph, store
 from ds2ta_deploy.models.ds2ta import Ds2ta
-from ds2ta_deploy.models.probe import Watch
+from ds2ta_deploy.models.probe import Probe, Watch
 from ds2ta_deploy.quantization import Quantization, quantize
 from ds2ta_deploy.runtimes.base import Runtime, Trace, require_known
 
@@ -74,11 +75,16 @@ def open_quantized(artifact: Artifact, checkpoint: Path) -> PytorchRuntime:
         where = str(artifact.path / MANIFEST)
         raise InputError(Problem("DS2TA-151", f"its quantization is none this version knows: {error}", where)) from error
     model = quantize(load_checkpoint(checkpoint), settings)
-    frozen = freeze(model, artifact.graph.name)
+    frozen = freeze(model)
     in_question = GRAPH in artifact.modified  # then its integers will be compared; only the wiring must be the same
-    if frozen.types != artifact.graph.types or (not in_question and serialize.to_bytes(frozen) != artifact.read(GRAPH)):
+    if frozen.types != artifact.graph.types or (not in_question and _integers_of(frozen) != _integers_of(artifact.graph)):
         raise _other_checkpoint(checkpoint)
     return PytorchRuntime(model, artifact.graph)
+
+
+def _integers_of(graph: Graph) -> bytes:
+    """Everything that is computed with, and nothing that is merely said of it."""
+    return serialize.to_bytes(dataclasses.replace(graph, name="", facts={}))
 
 
 def _other_checkpoint(checkpoint: Path) -> InputError:
@@ -101,7 +107,7 @@ class FloatRuntime:
     @property
     def value_names(self) -> tuple[str, ...]:
         """Names of all values that can be watched, spikes, sums and logits first to last."""
-        return tuple(name for name, module in self._model.named_modules() if type(module).__name__ == "Probe")
+        return tuple(name for name, module in self._model.named_modules() if isinstance(module, Probe))
 
     def trace(self, inputs: NDArray[np.uint8], wanted: Sequence[str]) -> dict[str, NDArray[np.floating]]:
         """Run the model and return the wanted values and always ``head.logits``.

@@ -5,34 +5,41 @@ from typing import Any
 
 import click
 
-from ds2ta_deploy.cli.options import checkpoint_argument, json_option, print_json
+from ds2ta_deploy.cli.options import checkpoint_argument, json_option, print_json, say
 
 
 @click.command("check", epilog="Example: ds2ta check ckpt.safetensors")
 @checkpoint_argument
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with profile, weight_bits, first_layer_bits.")
 @click.option("--profile", type=click.Choice(["cpu", "loihi"]), help="Widths to freeze under.  [default: cpu]")
+@click.option("--weight-bits", type=click.IntRange(2, 8), help="Bits of the weights behind the first layer.  [default: 8]")
+@click.option("--first-layer-bits", type=click.IntRange(8, 12), help="Bits of the first layer's weights and inputs.  [default: 10]")
 @json_option
-def command(checkpoint: Path, config: Path | None, profile: str | None, as_json: bool) -> None:
-    """Say whether CHECKPOINT can be exported; list every problem with its place, before any work starts."""
+def command(checkpoint: Path, config: Path | None, as_json: bool, **settings: Any) -> None:
+    """Say whether CHECKPOINT can be exported, with every problem and its place; nothing is written.
+
+    The checkpoint is read, quantized, frozen, its ranges are proved and the ONNX graph is built: what
+    this command accepts, an export can only still refuse because an engine computes something else.
+    """
     from ds2ta_deploy.runtimes.base import require_torch
 
     require_torch()
     from ds2ta_deploy.checkpoints import load_checkpoint
     from ds2ta_deploy.cli.export import read_settings
     from ds2ta_deploy.errors import Ds2taError
+    from ds2ta_deploy.exporters.onnx import to_onnx
     from ds2ta_deploy.freezing import freeze
     from ds2ta_deploy.quantization import quantize
     from ds2ta_deploy.report import memory
 
     findings: dict[str, Any] = {"supported": True, "problems": []}
     try:
-        settings = read_settings(config, {"profile": profile})
         model = load_checkpoint(checkpoint)
-        graph = freeze(quantize(model, settings), checkpoint.stem)
+        quantized = quantize(model, read_settings(config, settings))
+        graph = freeze(quantized)
+        to_onnx(graph)
         findings |= {"family": model.config.family, "parameters": sum(p.numel() for p in model.parameters())}
-        findings |= {"integer_bytes": sum(memory(graph).values()), "ops": len(graph.ops), "leak_exact": bool(graph.facts["leak_exact"])}
-        findings["clipped_weights"] = graph.facts["clipped_weights"]
+        findings |= {"integer_bytes": sum(memory(graph).values()), "ops": len(graph.ops), "notes": list(quantized.quantization_notes)}
     except Ds2taError as error:
         if not as_json:
             raise
@@ -47,9 +54,5 @@ def command(checkpoint: Path, config: Path | None, profile: str | None, as_json:
         return
     size = f"{findings['parameters']:,} parameters, {findings['integer_bytes']:,} bytes of integers"
     click.echo(f"{checkpoint}: can be exported ({findings['family']}, {size})")
-    if findings["clipped_weights"]:
-        click.echo(
-            f"note: {findings['clipped_weights']} weights exceed what the grid can hold beside their threshold and are cut off", err=True
-        )
-    if not findings["leak_exact"]:
-        click.echo("note: the membrane's leak is no power of two; the integer neuron only approximates the real-valued one", err=True)
+    for note in findings["notes"]:
+        say(f"note: {note}")

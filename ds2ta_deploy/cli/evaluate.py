@@ -15,7 +15,7 @@ from ds2ta_deploy.cli.options import allow_modified_option, json_option, print_j
     required=True,
     help=".npz with 'images' or 'frames' and 'labels', or a directory of idx files (its test split).",
 )
-@runtime_option(None, "Runtime to use.  [default: onnxruntime for an artifact, torch-float for a checkpoint]")
+@runtime_option("Runtime to use.  [default: onnxruntime for an artifact, torch-float for a checkpoint]")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="The checkpoint behind the artifact; needed by the runtime torch.")
 @allow_modified_option
 @json_option

@@ -38,12 +38,14 @@ if TYPE_CHECKING:
 @click.option("--weight-bits", type=click.IntRange(2, 8), help="Bits of the weights behind the first layer.  [default: 8]")
 @click.option("--first-layer-bits", type=click.IntRange(8, 12), help="Bits of the first layer's weights and inputs.  [default: 10]")
 @click.option(
-    "--inputs", type=click.Path(path_type=Path), help=".npz with uint8 'images' or 'frames' to verify on; synthetic ones by default."
+    "--inputs",
+    type=click.Path(path_type=Path),
+    help=".npz with uint8 'images' or 'frames' to verify on, which the artifact will hold; synthetic ones by default.",
 )
 @click.option("--samples", type=click.IntRange(1), default=256, show_default=True, help="Most samples of the inputs to verify on.")
 @click.option("--inline", is_flag=True, help="Expand the ONNX functions, for engines that have none.")
 @click.option("--verify/--no-verify", default=True, help="Compare the runtimes before the artifact is released.", show_default=True)
-@runtime_option(None, "Runtime to verify with, besides torch; may be repeated; 'all' for every one.  [default: onnxruntime]", multiple=True)
+@runtime_option("Runtime to verify with, besides torch; may be repeated; 'all' for every one.  [default: onnxruntime]", multiple=True)
 @values_option
 @json_option
 def command(
@@ -79,7 +81,7 @@ def command(
 
     model = quantize(load_checkpoint(checkpoint), read_settings(config, settings))
     out = output if output is not None else checkpoint.with_name(f"{checkpoint.stem}-{target}")
-    graph = freeze(model, checkpoint.stem)
+    graph = freeze(model)
     pixels = default_inputs(graph) if inputs is None else _first(inputs, graph.input_type.shape.index(None), samples)
     names = available_runtimes(with_checkpoint=False) if "all" in runtime else list(runtime or ("onnxruntime",))
     reports: list[ParityReport] = []
@@ -98,8 +100,8 @@ def command(
             progress=tell,
             on_report=reports.append,
         )
-    if model.clipped_weights:
-        say(f"{model.clipped_weights} weights are more than the grid can hold beside their threshold, and were cut off", warning=True)
+    for note in model.quantization_notes:
+        say(note, warning=True)
     wide = beyond_float32(graph) if inline else []
     if wide:
         say(

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 import traceback
 from importlib import import_module
@@ -18,7 +19,7 @@ COMMANDS = {
     "run": ("run", "Run an artifact or a checkpoint on inputs."),
     "eval": ("evaluate", "Measure top-1 over a labelled data set."),
     "inspect": ("inspect", "Show what an artifact holds."),
-    "check": ("check", "List every problem of a checkpoint before any work starts."),
+    "check": ("check", "Say whether a checkpoint can be exported, with every problem."),
     "targets": ("targets", "List targets and runtimes, and which can be used here."),
     "doctor": ("doctor", "Check this installation."),
 }
@@ -56,11 +57,13 @@ def group() -> None:
 
 def main() -> None:
     """Run ``ds2ta``."""
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(group, sys.argv[1:], "ds2ta"))
 
 
 def export_main() -> None:
     """Run ``ds2ta-export``, which is ``ds2ta export`` under the name that users were promised."""
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(import_module("ds2ta_deploy.cli.export").command, sys.argv[1:], "ds2ta-export"))
 
 
@@ -82,6 +85,11 @@ def run(command: click.Command, arguments: list[str], program: str) -> int:
             click.echo(f"error {printable(str(problem))}", err=True)
         return explained.exit_code
     return 0
+
+
+def _terminate(_signal: int, _frame: object) -> None:
+    """Leave as after Ctrl-C, so that nothing half-written stays behind."""
+    raise KeyboardInterrupt
 
 
 def _explain(error: Exception) -> Ds2taError:

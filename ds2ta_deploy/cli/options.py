@@ -31,9 +31,9 @@ values_option = click.option(
 allow_modified_option = click.option("--allow-modified", is_flag=True, help="Go on although files are not the ones exported.")
 
 
-def runtime_option(default: str | None, about: str, *, multiple: bool = False) -> Callable[[Function], Function]:
+def runtime_option(about: str, *, multiple: bool = False) -> Callable[[Function], Function]:
     """Return the option ``--runtime`` with this help."""
-    return click.option("--runtime", metavar="NAME", default=(default,) if multiple and default else default, multiple=multiple, help=about)
+    return click.option("--runtime", metavar="NAME", multiple=multiple, help=about)
 
 
 def printable(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ds2ta_deploy.cli.options import allow_modified_option, json_option, print_json, progress, runtime_option, say, values_option
+from ds2ta_deploy.errors import Problem, UsageError
 
 
 @click.command("run", epilog="Example: ds2ta run OUT --inputs pictures.npz -o trace.npz")
@@ -14,7 +15,7 @@ from ds2ta_deploy.cli.options import allow_modified_option, json_option, print_j
 @click.option(
     "--inputs", type=click.Path(path_type=Path), required=True, help=".npz with uint8 'images' or 'frames', or a directory of idx files."
 )
-@runtime_option(None, "Runtime to use.  [default: onnxruntime for an artifact, torch-float for a checkpoint]")
+@runtime_option("Runtime to use.  [default: onnxruntime for an artifact, torch-float for a checkpoint]")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="The checkpoint behind the artifact; needed by the runtime torch.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help=".npz file to write the trace to, one array a value.")
 @values_option
@@ -39,7 +40,6 @@ def command(
 
     from ds2ta_deploy.cli.sources import open_source
     from ds2ta_deploy.datasets import read_data
-    from ds2ta_deploy.errors import Problem, UsageError
 
     if output is not None and os.path.lexists(output):
         raise UsageError(Problem("DS2TA-501", "the output exists already", str(output), "remove it or choose another name with -o"))
@@ -83,5 +83,7 @@ def _write_trace(path: Path, arrays: dict[str, Any]) -> None:
         with partial.open("wb") as file:
             np.savez_compressed(file, **arrays)
         partial.rename(path)
+    except OSError as error:
+        raise UsageError(Problem("DS2TA-502", f"cannot be written: {error.strerror or error}", str(path))) from error
     finally:
         partial.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from ds2ta_deploy.cli.options import (
 
 @click.command("verify", epilog="Example: ds2ta verify OUT --runtime onnxruntime --values all")
 @artifact_argument
-@runtime_option(None, "Runtime to compare; may be repeated.  [default: every one that can run here]", multiple=True)
+@runtime_option("Runtime to compare; may be repeated.  [default: every one that can run here]", multiple=True)
 @click.option(
     "--inputs", type=click.Path(path_type=Path), help=".npz with uint8 'images' or 'frames'; by default the artifact's golden inputs."
 )

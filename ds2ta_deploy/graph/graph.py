@@ -1,5 +1,6 @@
 """The integer graph: an input, a list of ops in order, and the values between them."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 from ds2ta_deploy.errors import InputError, Problem, UnsupportedError
 from ds2ta_deploy.graph.intervals import IntArray, Interval
 from ds2ta_deploy.graph.ops import DTYPE_LIMITS, Op, ValueType
+
+#: Largest size of an input's axis, and most elements of a value of one sample: the proof's arithmetic is safe below.
+_LARGEST_SIZE, _MOST_ELEMENTS = 4096, 2**31 - 1
 
 #: Receives a value's name and the value in its storage type.
 Sink = Callable[[str, NDArray[np.integer]], None]
@@ -47,7 +51,9 @@ class Graph:
 
         """
         types = {self.input_name: self.input_type}
-        problems: list[Problem] = []
+        problems: list[Problem] = _input_problems(self.input_name, self.input_type)
+        if problems:
+            raise UnsupportedError(problems)
         seen: set[str] = set()
         failed: set[str] = set()  # outputs of ops that were reported: what reads them is not reported again
         for op in self.ops:
@@ -64,7 +70,12 @@ class Graph:
             try:
                 inputs = [types[name] for name in op.inputs]
                 op.check(inputs)
-                types.update(zip(op.outputs, op.infer_types(inputs), strict=True))
+                made = op.infer_types(inputs)
+                op.require(
+                    all(math.prod(size or 1 for size in kind.shape) <= _MOST_ELEMENTS for kind in made),
+                    "makes a value of 2^31 elements or more",
+                )
+                types.update(zip(op.outputs, made, strict=True))
             except UnsupportedError as error:
                 problems += error.problems
                 failed.update(op.outputs)
@@ -168,6 +179,18 @@ class Graph:
     def __iter__(self) -> Iterator[Op]:
         """Iterate over the ops in order."""
         return iter(self.ops)
+
+
+def _input_problems(name: str, kind: ValueType) -> list[Problem]:
+    """Check the input's type: uint8 pictures ``[batch, H, W, C]`` or frames ``[T, batch, H, W, C]`` of sane sizes."""
+    batch_axis = {4: 0, 5: 1}.get(len(kind.shape))
+    sizes = [size for axis, size in enumerate(kind.shape) if axis != batch_axis]
+    fits = (
+        batch_axis is not None and kind.shape[batch_axis] is None and all(size is not None and 1 <= size <= _LARGEST_SIZE for size in sizes)
+    )
+    if fits and kind.dtype == "uint8":
+        return []
+    return [Problem("DS2TA-213", f"an input of {kind.dtype} {kind.shape} is neither uint8 pictures nor frames", name)]
 
 
 def store(value: IntArray, kind: ValueType, name: str) -> NDArray[np.integer]:

@@ -15,16 +15,14 @@ class Profile:
     Attributes:
         name: ``cpu`` or ``loihi``.
         state_bits: two's-complement bits of accumulators and membranes.
-        weight_bits: most bits a weight may have outside the first layer.
 
     """
 
     name: str
     state_bits: int
-    weight_bits: int
 
 
-PROFILES: dict[str, Profile] = {"cpu": Profile("cpu", 32, 8), "loihi": Profile("loihi", 24, 8)}
+PROFILES: dict[str, Profile] = {"cpu": Profile("cpu", 32), "loihi": Profile("loihi", 24)}
 
 
 def profile_of(graph: Graph) -> Profile:
@@ -81,7 +79,7 @@ def prove(graph: Graph, profile: Profile) -> list[ProvenRange]:
         interval = graph.ranges[name]
         limit = profile.state_bits if kind.dtype == "int32" else bits_needed(*DTYPE_LIMITS[kind.dtype])
         proven.append(ProvenRange(name, interval.minimum, interval.maximum, interval.bits, limit))
-    unfit = [entry for entry in proven if entry.margin < 0]
+    unfit = [entry for entry in proven if entry.margin < 0 or not _stored(graph, entry)]
     if unfit:
         raise UnsupportedError(
             Problem(
@@ -93,6 +91,12 @@ def prove(graph: Graph, profile: Profile) -> list[ProvenRange]:
             for entry in unfit
         )
     return proven
+
+
+def _stored(graph: Graph, entry: ProvenRange) -> bool:
+    """Whether the storage type holds the interval; bits alone do not tell for unsigned types."""
+    low, high = DTYPE_LIMITS[graph.types[entry.name].dtype]
+    return low <= entry.low and entry.high <= high
 
 
 #: Largest magnitude up to which float32 holds every integer.

@@ -185,8 +185,8 @@ class Ds2ta(nn.Module):
         self.config = config
         #: How the model was put on the integer grid; None for a trained model.
         self.quantization: Struct | None = None
-        #: Weights that the grid could not hold and cut off; more than zero calls for a look at the checkpoint.
-        self.clipped_weights = 0
+        #: What was lost on the way to the grid beyond rounding, in words; empty is the rule.
+        self.quantization_notes: tuple[str, ...] = ()
         self.encoder: nn.Module = PixelEncoder(config)
         self.input_values = Probe()
         self.patch = PatchEmbedding(config)

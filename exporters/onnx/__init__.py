@@ -3,6 +3,8 @@
 import onnx
 from onnx import checker, helper, inliner
 
+from ds2ta_deploy import __version__
+from ds2ta_deploy.errors import Problem, UnsupportedError
 from ds2ta_deploy.exporters.onnx.functions import DOMAIN, DOMAIN_VERSION, OPSET, FunctionLibrary
 from ds2ta_deploy.exporters.onnx.populations import Emitter
 from ds2ta_deploy.graph.graph import Graph
@@ -10,6 +12,12 @@ from ds2ta_deploy.graph.ops import Dtype, ValueType
 from ds2ta_deploy.graph.populations import group, population_values
 
 IR_VERSION = 10
+
+_ABOUT = (
+    "A spiking transformer in integers. Values are channels-last, time first. The largest logit decides; "
+    "{scale!r} times the integer logits are those of the trained network. Every value of a population can be brought out "
+    "by naming the further outputs of its node."
+)
 
 _ELEMENT: dict[Dtype, int] = {"uint8": onnx.TensorProto.UINT8, "int16": onnx.TensorProto.INT16, "int32": onnx.TensorProto.INT32}
 
@@ -31,8 +39,14 @@ def to_onnx(graph: Graph, *, inline: bool = False) -> onnx.ModelProto:
     """
     library = FunctionLibrary()
     emitter = Emitter(graph, library, expose_all=inline)
+    problems: list[Problem] = []
     for population in group(graph):
-        emitter.emit(population)
+        try:
+            emitter.emit(population)
+        except UnsupportedError as error:
+            problems += error.problems
+    if problems:
+        raise UnsupportedError(problems)
     shown = [name for name in population_values(graph) if name != graph.output]
     body = helper.make_graph(
         emitter.nodes,
@@ -44,12 +58,30 @@ def to_onnx(graph: Graph, *, inline: bool = False) -> onnx.ModelProto:
     )
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, DOMAIN_VERSION)]
     model = helper.make_model(body, opset_imports=opsets, functions=library.functions, ir_version=IR_VERSION, producer_name="ds2ta-deploy")
-    helper.set_model_props(model, {"output_scale": repr(graph.output_scale)})
+    model.producer_version = __version__
+    model.doc_string = _ABOUT.format(scale=graph.output_scale)
+    helper.set_model_props(model, {f"ds2ta.{name}": str(value) for name, value in sorted(_properties(graph).items())})
     if inline:
-        model = inliner.inline_local_functions(model)
+        model = _without_functions(model)
     checker.check_model(model, full_check=True)
     return model
 
 
 def _value_info(name: str, kind: ValueType) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, _ELEMENT[kind.dtype], ["batch" if size is None else size for size in kind.shape])
+
+
+def _properties(graph: Graph) -> dict[str, str | int | float]:
+    """What a reader of the file alone may want to know."""
+    return {"graph": graph.name, "output_scale": repr(graph.output_scale), **graph.facts}
+
+
+def _without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Expand the functions; nodes are named after what they make, and the functions' domain goes."""
+    flat: onnx.ModelProto = inliner.inline_local_functions(model)
+    for node in flat.graph.node:
+        node.name = node.name or node.output[0]
+    standard = [opset for opset in flat.opset_import if opset.domain != DOMAIN]
+    del flat.opset_import[:]
+    flat.opset_import.extend(standard)
+    return flat

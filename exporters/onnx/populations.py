@@ -1,8 +1,9 @@
 """Populations and single ops as nodes of the main graph, each calling a function of the file."""
 
 import inspect
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
@@ -19,6 +20,19 @@ from ds2ta_deploy.exporters.onnx.saturation import MAX_SHIFT, is_wide, require_e
 from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.populations import Population
+
+#: What a function's attributes hold, next to the names that the ops' equations use.
+_ATTRIBUTES = {
+    "leak_divisor": "2^leak_shift",
+    "leak_numerator": "the leak's numerator",
+    "multipliers": "2^max(0, g - tau m) for every lag m",
+    "divisors": "2^max(0, tau m - g) for every lag m",
+    "guard_multiplier": "2^g",
+    "heads": "number of heads",
+}
+
+#: Docstring markup: roles and code quotes.
+_MARKUP = re.compile(r":[a-z]+:`([^`]*)`|``")
 
 #: Optimisation level at which Python drops docstrings; the file would have other bytes.
 _STRIPS_DOCSTRINGS = 2
@@ -68,7 +82,9 @@ class Emitter:
             attributes["leak_numerator"] = neuron.leak_numerator
         steps = self._steps(neuron.outputs[0])
         body = bodies.lif(steps, numerator=numerator)
-        name = self.library.add("Lif", ["current", "threshold"], ["spikes", "membrane"], list(attributes), body, _about(ops.Lif))
+        name = self.library.add(
+            "Lif", ["current", "threshold"], ["spikes", "membrane"], list(attributes), body, _about(ops.Lif, attributes=attributes)
+        )
         passed = ", ".join(f"{key}: int = @{key}" for key in attributes)
         return [f"spikes, membrane = @{name} <{passed}> ({current}, threshold)"], attributes
 
@@ -86,6 +102,7 @@ class Emitter:
         body += windowed
         if parts.repeats:
             body.append(bodies.join_time("repeated", ["current"] * self._steps(parts.neuron.outputs[0])))
+        windowed_by_name = bool(attributes)
         attributes |= lif_attributes
         layer = population.kind.removeprefix("Spiking")
         name = f"Encoding{layer}" if wide else f"TemporalSpiking{layer}" if parts.window.taps > 1 else f"Spiking{layer}"
@@ -96,7 +113,7 @@ class Emitter:
             outputs,
             list(attributes),
             body + lif_call,
-            _about(type(parts.synapse), ops.TemporalWindow, ops.Lif),
+            _about(type(parts.synapse), *([ops.TemporalWindow] if windowed_by_name else []), ops.Lif, attributes=attributes),
         )
         flat = parts.synapse.weight.reshape(parts.synapse.weight.shape[0], -1).T
         arrays: dict[str, NDArray[Any]] = {"weight": flat, "bias": parts.window.bias, "threshold": parts.neuron.threshold}
@@ -124,7 +141,9 @@ class Emitter:
         if floors:
             attributes["divisors"] = [2 ** min(MAX_SHIFT, max(0, -exponent)) for exponent in exponents]
         body = bodies.temporal_window(self._steps(window.inputs[0]), taps, floors=floors)
-        name = self.library.add("TemporalWindow", ["product", "bias"], ["current"], list(attributes), body, _about(ops.TemporalWindow))
+        name = self.library.add(
+            "TemporalWindow", ["product", "bias"], ["current"], list(attributes), body, _about(ops.TemporalWindow, attributes=attributes)
+        )
         passed = ", ".join(f"{key}: ints = @{key}" for key in attributes)
         return [f"current = @{name} <{passed}> (product, bias)"], attributes
 
@@ -149,7 +168,7 @@ class Emitter:
             body.append("current = Identity (context)")
         outputs = ["spikes", "membrane", "current", "context", "denoised", "scores"]
         inputs = ["q", "k", "v", "table", "threshold"]
-        about = _about(ops.MatMul, ops.Lookup, ops.Lif)
+        about = _about(ops.MatMul, ops.Lookup, ops.Lif, attributes=attributes)
         kind = self.library.add("SpikingAttention", inputs, outputs, list(attributes), body + lif_call, about)
         arrays: dict[str, NDArray[Any]] = {"table": parts.lookup.table, "threshold": parts.neuron.threshold}
         self._call_population(kind, population.name, list(parts.sources), arrays, outputs, attributes)
@@ -199,14 +218,17 @@ class Emitter:
                 raise patterns.unsupported(population)
 
 
-def _about(*kinds: type[ops.Op]) -> str:
-    """What each op computes, in the words of its class: shown by viewers of the file."""
-    return "\n\nThen: ".join(_meaning(kind) for kind in kinds)
+def _about(*kinds: type[ops.Op], attributes: Iterable[str] = ()) -> str:
+    """What each op computes, in the words of its class, and what the attributes hold: shown by viewers of the file."""
+    meanings = [_meaning(kind) for kind in kinds]
+    return "\n\n".join([*meanings, *(f"{name}: {_ATTRIBUTES[name]}." for name in attributes)])
 
 
 def _meaning(kind: type[ops.Op]) -> str:
-    """Return the paragraphs of a class's docstring that precede its sections."""
+    """Return the paragraphs of a class's docstring that precede its sections, as plain text."""
     if sys.flags.optimize >= _STRIPS_DOCSTRINGS:
         raise UnsupportedError(Problem("DS2TA-232", "python -OO strips the texts that the file carries", mend="run without it"))
     paragraphs = inspect.cleandoc(kind.__doc__ or "").split("\n\n")
-    return "\n".join(takewhile(lambda paragraph: not paragraph.startswith(("Attributes:", "Shapes:")), paragraphs))
+    told = "\n".join(takewhile(lambda paragraph: not paragraph.startswith(("Attributes:", "Shapes:")), paragraphs))
+    plain = _MARKUP.sub(r"\1", told)
+    return f"{kind.__name__}. {plain}"

@@ -147,10 +147,13 @@ class Lif(Op):
         low, high = current.per_channel(self.threshold.shape[0])
         widest = Interval.of(low, high)
         for _ in range((types[0].shape[0] or 1) - 1):
+            before = widest
             widest = Interval.of(
                 current.low + np.minimum(self._leak(widest.low), 0),
                 current.high + np.maximum(self._leak(np.minimum(widest.high, limit)), 0),
             )
+            if np.array_equal(widest.low, before.low) and np.array_equal(widest.high, before.high):
+                break  # the bounds only ever widen: this is all there is
         fires = (widest.high > limit).astype(np.int64)
         return Interval.of(np.zeros_like(fires), fires), self._widen_for_leak(widest)
 
