@@ -247,7 +247,7 @@ class Staging:
         staged = self.artifact(manifest)
         (self.directory / MANIFEST).write_bytes(encode_json(staged.manifest))
         target = failed_path(self.out) if failed else self.out
-        if failed and _is_artifact(target):
+        if failed and is_artifact(target):
             shutil.rmtree(target)  # an earlier failure of the same export
         self.directory.rename(target)
         return Artifact(target, staged.manifest)
@@ -256,13 +256,13 @@ class Staging:
 def failed_path(out: Path) -> Path:
     """Where an export whose verification failed is left: ``OUT.failed``, or with a number if that is taken by something else."""
     target, number = out.with_name(f"{out.name}.failed"), 1
-    while os.path.lexists(target) and not _is_artifact(target):
+    while os.path.lexists(target) and not is_artifact(target):
         number += 1
         target = out.with_name(f"{out.name}.failed-{number}")
     return target
 
 
-def _is_artifact(path: Path) -> bool:
+def is_artifact(path: Path) -> bool:
     """Whether there is a directory of ours, which may be replaced."""
     try:
         _read_manifest(path)

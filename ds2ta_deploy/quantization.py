@@ -187,14 +187,14 @@ class _Quantizer:
         threshold, guard = self._attention_threshold(attention.neuron, attention.scale.factor, table, name)
         attention.denoiser = IntegerDenoiser(table)
         attention.scale.factor = float(2**guard)
-        attention.neuron = IntegerLif(torch.full((self.config.embed_dim,), float(threshold)), *self.leak)
+        attention.neuron = IntegerLif(torch.full((self.config.embed_dim,), threshold, dtype=torch.float64), *self.leak)
         self._linear(attention.proj, f"{name}.proj", 1)
 
     def _attention_threshold(self, neuron: Lif, scale: float, table: Tensor, name: str) -> tuple[int, int]:
-        """The scale divides the threshold; a fraction needs T - 1 guard bits and the ceiling to be exact, or the most that fit."""
+        """The scale divides the threshold. A fraction needs the ceiling, and the guard bits that T - 1 leaks shift out, or the most that fit."""
         quotient = simplest_fraction(self._threshold(neuron)) / simplest_fraction(scale)
         context = Interval.of(int(table.min()) * self.tokens, int(table.max()) * self.tokens).with_zero()
-        exact = 0 if quotient.denominator == 1 else self.config.time_steps - 1
+        exact = 0 if quotient.denominator == 1 else self.leak[1] * (self.config.time_steps - 1)
         for guard in range(min(exact, MAX_GUARD_BITS), -1, -1):
             threshold = math.ceil(quotient * 2**guard)
             if self._fits(context, WindowOp("", (), (), np.zeros(1, np.int32), 1, 0, guard), np.array([threshold], object)):

@@ -65,7 +65,7 @@ def tiny_graph(tiny_quantized) -> Graph:
     """Return :func:`tiny_quantized` frozen."""
     from ds2ta_deploy.freezing import freeze
 
-    return freeze(tiny_quantized, "tiny")
+    return freeze(tiny_quantized)
 
 
 @pytest.fixture(scope="session")

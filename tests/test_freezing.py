@@ -182,8 +182,7 @@ def test_observable_values_are_the_probes_of_the_model(changes):
 
 def test_the_graph_says_what_it_is(tiny_quantized, tiny_graph):
     config = tiny_quantized.config
-    assert tiny_graph.name == "tiny"
-    assert freeze(tiny_quantized).name == "ds2ta"
+    assert tiny_graph.name == f"ds2ta-{config.depth}-{config.embed_dim}"
     assert (tiny_graph.input_name, tiny_graph.output) == ("images", "head.logits")
     assert tiny_graph.types["images"].shape == (None, 12, 10, 1)
     assert tiny_graph.output_scale == tiny_quantized.head.scale
@@ -228,9 +227,9 @@ def test_weights_are_stored_in_as_few_bits_as_the_contract_says(tiny_graph):
 
 def test_freezing_is_repeatable_and_does_not_change_the_model(tiny_config, tiny_model, tiny_quantized, tiny_graph):
     before = {name: tensor.clone() for name, tensor in tiny_quantized.state_dict().items()}
-    assert to_bytes(freeze(tiny_quantized, "tiny")) == to_bytes(tiny_graph)
-    assert to_bytes(freeze(quantize(tiny_model), "tiny")) == to_bytes(tiny_graph)
-    assert to_bytes(freeze(quantize(random_network(tiny_config, seed=1)), "tiny")) == to_bytes(tiny_graph)
+    assert to_bytes(freeze(tiny_quantized)) == to_bytes(tiny_graph)
+    assert to_bytes(freeze(quantize(tiny_model))) == to_bytes(tiny_graph)
+    assert to_bytes(freeze(quantize(random_network(tiny_config, seed=1)))) == to_bytes(tiny_graph)
     assert all(torch.equal(tensor, tiny_quantized.state_dict()[name]) for name, tensor in before.items())
 
 
@@ -360,3 +359,10 @@ def test_the_comparison_sees_a_single_weight(tiny_quantized, tiny_graph, tiny_in
     weight[2, 7] -= 1
     graph = replace(tiny_graph, ops=tuple(replace(op, weight=weight) if op is changed else op for op in tiny_graph))
     assert set(differing(watched(tiny_quantized, tiny_inputs), trace_of(graph, tiny_inputs))) == {"head.logits"}
+
+
+def test_a_table_beyond_sixteen_bits_is_refused_by_name(tiny_model):
+    model = copy.deepcopy(tiny_model)
+    model.blocks[0].attn.denoiser.a.data.fill_(1e5)
+    with pytest.raises(UnsupportedError, match=r"DS2TA-2\d\d \[blocks\.0\.attn"):
+        freeze(quantize(model))

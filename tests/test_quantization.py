@@ -618,3 +618,55 @@ def test_parts_that_are_not_trained_ones_are_refused(tiny_model, name, replaceme
     model = variant(tiny_model, lambda copied: setattr(copied.get_submodule(parent), last, replacement))
     with pytest.raises(UnsupportedError, match="DS2TA-202"):
         quantize(model)
+
+
+# --- what is lost is said --------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_noted_of_an_ordinary_network(tiny_quantized):
+    assert tiny_quantized.quantization_notes == ()
+
+
+def test_weights_that_the_grid_cuts_off_are_counted_by_name():
+    model = random_network(tiny_config())
+    with torch.no_grad():
+        model.blocks[0].mlp.fc1.weight[3, :5] = 1e4
+    notes = quantize(model).quantization_notes
+    assert len(notes) == 1
+    assert notes[0].startswith("blocks.0.mlp.fc1: 5 weights")
+
+
+def test_an_approximated_leak_is_noted():
+    (note,) = quantize(random_network(tiny_config(membrane_time_constant=3.0))).quantization_notes
+    assert "171 / 2^8" in note
+
+
+def test_a_fractional_attention_threshold_takes_the_guard_bits_that_fit_and_says_so():
+    model = random_network(tiny_config(attention_scale=0.3, time_steps=28))
+    quantized = quantize(model)
+    attention = quantized.blocks[0].attn
+    guard = int(math.log2(attention.scale.factor))
+    assert 0 < guard < 27
+    assert int(attention.neuron.threshold[0]) == math.ceil(Fraction(5, 3) * 2**guard)
+    assert any(note.startswith("blocks.0.attn: the threshold 1.66667") for note in quantized.quantization_notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (lambda model: model.blocks[0].attn.q.norm.running_var.fill_(-1.0), "blocks.0.attn.q"),
+        (lambda model: model.patch.stages[1].norm.weight.data.fill_(float("inf")), "patch.stages.1"),
+    ],
+)
+def test_weights_that_are_not_finite_after_folding_are_refused_by_name(change, where):
+    model = random_network(tiny_config())
+    change(model)
+    with pytest.raises(UnsupportedError, match=rf"DS2TA-222 \[{where}\]"):
+        quantize(model)
+
+
+def test_event_counts_with_an_offset_do_not_saturate_silently():
+    config = tiny_config(**EVENTS | {"pixel_mean": (0.99, 0.99), "pixel_std": (0.1, 0.1)})
+    table = quantize(random_network(config)).encoder.table
+    assert (table.diff(dim=1) >= 0).all()
+    assert table[0].unique().numel() > 200

@@ -182,15 +182,12 @@ class Graph:
 
 
 def _input_problems(name: str, kind: ValueType) -> list[Problem]:
-    """Check the input's type: uint8 pictures ``[batch, H, W, C]`` or frames ``[T, batch, H, W, C]`` of sane sizes."""
-    batch_axis = {4: 0, 5: 1}.get(len(kind.shape))
-    sizes = [size for axis, size in enumerate(kind.shape) if axis != batch_axis]
-    fits = (
-        batch_axis is not None and kind.shape[batch_axis] is None and all(size is not None and 1 <= size <= _LARGEST_SIZE for size in sizes)
-    )
-    if fits and kind.dtype == "uint8":
+    """Check the input's shape: the batch first, or second after time, and sane sizes else."""
+    sizes = [size for size in kind.shape if size is not None]
+    if None in kind.shape[:2] and len(sizes) == len(kind.shape) - 1 and all(1 <= size <= _LARGEST_SIZE for size in sizes):
         return []
-    return [Problem("DS2TA-213", f"an input of {kind.dtype} {kind.shape} is neither uint8 pictures nor frames", name)]
+    what = f"the shape {kind.shape} has not one batch axis, first or second, and sizes of 1..{_LARGEST_SIZE} else"
+    return [Problem("DS2TA-213", what, name)]
 
 
 def store(value: IntArray, kind: ValueType, name: str) -> NDArray[np.integer]:

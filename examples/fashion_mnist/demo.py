@@ -12,6 +12,8 @@ from pathlib import Path
 
 import click
 
+from ds2ta_deploy.artifact import is_artifact
+
 HERE = Path(__file__).parent
 CHECKPOINT = HERE / "ds2ta-2-64.safetensors"
 PICTURES = HERE / "test-256.npz"
@@ -31,11 +33,11 @@ def run(*arguments: str | Path) -> None:
 
 @click.command()
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default=Path("build/demo"), show_default=True, help="Replaced if it exists."
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("build/demo"), show_default=True, help="Replaced if it is an artifact."
 )
 def main(output: Path) -> None:
     """Export the bundled network, verify it on every runtime, and print its accuracy before and after."""
-    if (output / "manifest.json").is_file():
+    if is_artifact(output):
         shutil.rmtree(output)
     checkpoint, pictures = (path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path for path in (CHECKPOINT, PICTURES))
     run("ds2ta-export", checkpoint, "--target", "onnx", "--inputs", pictures, "-o", output)

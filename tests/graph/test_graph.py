@@ -335,3 +335,21 @@ def test_a_window_of_one_tap_only_adds_the_bias():
     x = np.arange(24, dtype=np.uint8).reshape(2, 1, 3, 4)
     sums = x.astype(int).sum(axis=-1, keepdims=True)  # the weights are all one
     assert np.array_equal(graph_of(linear("l", "x", "y"), window).execute(x), sums + np.array([1, 2, 3, 4, -5]))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (10**9, None, 3, 3, 1),
+        (4, 2, 3, 3, 1),
+        (None, None, 3, 3, 1),
+        (4, None, 0, 3, 1),
+        (4, None, -1, 3, 1),
+        (4, 3, None, 3, 1),
+        (5000, None, 1),
+    ],
+)
+def test_an_input_shape_that_no_input_has_is_refused_at_once(small_graph, shape):
+    lying = replace(small_graph, input_type=ValueType(shape, "uint8"))
+    with pytest.raises(UnsupportedError, match="DS2TA-213"):
+        _ = lying.types

@@ -12,10 +12,7 @@ COUNTS = ValueType((1, None, 3, 4), "uint8")
 
 
 def test_the_profiles_are_those_of_the_contract():
-    assert {name: (profile.name, profile.state_bits, profile.weight_bits) for name, profile in PROFILES.items()} == {
-        "cpu": ("cpu", 32, 8),
-        "loihi": ("loihi", 24, 8),
-    }
+    assert {name: (profile.name, profile.state_bits) for name, profile in PROFILES.items()} == {"cpu": ("cpu", 32), "loihi": ("loihi", 24)}
 
 
 @pytest.mark.parametrize("profile", ["cpu", "loihi"])
@@ -35,7 +32,7 @@ def test_a_profile_too_narrow_names_every_value_that_does_not_fit(small_graph, b
     too_wide = {name for name, need in needed.items() if need > bits}
     assert too_wide
     with pytest.raises(UnsupportedError) as caught:
-        prove(small_graph, Profile("narrow", bits, 8))
+        prove(small_graph, Profile("narrow", bits))
     problems = caught.value.problems
     assert {problem.code for problem in problems} == {"DS2TA-220"}
     assert {problem.where for problem in problems} == too_wide
@@ -49,9 +46,9 @@ def test_a_profile_too_narrow_names_every_value_that_does_not_fit(small_graph, b
 
 def test_the_widest_value_decides_and_one_bit_less_is_refused(small_graph):
     widest = max(entry.bits for entry in prove(small_graph, PROFILES["cpu"]) if small_graph.types[entry.name].dtype == "int32")
-    prove(small_graph, Profile("just", widest, 8))
+    prove(small_graph, Profile("just", widest))
     with pytest.raises(UnsupportedError, match="DS2TA-220"):
-        prove(small_graph, Profile("less", widest - 1, 8))
+        prove(small_graph, Profile("less", widest - 1))
 
 
 def test_a_graph_says_under_which_profile_it_was_frozen(small_graph):
@@ -102,10 +99,10 @@ def test_signed_state_of_exactly_its_bits_fits(bits, fits):
     shifted = TemporalWindow("w", ("p",), ("z",), np.zeros(1, np.int32), 1, 0, 6)
     graph = Graph("g", "x", COUNTS, (product, shifted), "z", 1.0)
     if fits:
-        assert prove(graph, Profile("p", bits, 8))[-1].low == -8_355_840
+        assert prove(graph, Profile("p", bits))[-1].low == -8_355_840
     else:
         with pytest.raises(UnsupportedError, match="DS2TA-220"):
-            prove(graph, Profile("p", bits, 8))
+            prove(graph, Profile("p", bits))
 
 
 def test_a_state_beyond_32_bits_is_found_and_not_wrapped():
