@@ -191,7 +191,7 @@ class _Quantizer:
         self._linear(attention.proj, f"{name}.proj", 1)
 
     def _attention_threshold(self, neuron: Lif, scale: float, table: Tensor, name: str) -> tuple[int, int]:
-        """The scale divides the threshold. A fraction needs its ceiling and as many guard bits as T - 1 leaks drop, or the most that fit."""
+        """The scale divides the threshold. A fraction takes its ceiling and as many guard bits as T - 1 leaks drop, or the most."""
         quotient = simplest_fraction(self._threshold(neuron)) / simplest_fraction(scale)
         context = Interval.of(int(table.min()) * self.tokens, int(table.max()) * self.tokens).with_zero()
         exact = 0 if quotient.denominator == 1 else self.leak[1] * (self.config.time_steps - 1)

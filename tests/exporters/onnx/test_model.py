@@ -14,6 +14,7 @@ from builders import assert_fires, build_small_graph, small_inputs, trace_of
 from onnx import checker, numpy_helper, shape_inference
 from support import assert_all_equal, assert_exported_equal, on_onnx_reference, on_onnxruntime, spiking_chain
 
+import ds2ta_deploy
 from ds2ta_deploy.exporters.onnx import to_onnx
 from ds2ta_deploy.graph.populations import group, population_values
 from ds2ta_deploy.runtimes.onnx_file import expose
@@ -36,7 +37,8 @@ def every_node(model):
 
 def test_opset_ir_and_domain_are_those_promised(model):
     assert model.ir_version == 10
-    assert {opset.domain: opset.version for opset in model.opset_import} == {"": 20, "ai.ds2ta": 1}
+    expected = {"": 20, "ai.ds2ta": 1} if model.functions else {"": 20}
+    assert {opset.domain: opset.version for opset in model.opset_import} == expected
     assert {function.domain for function in model.functions} <= {"ai.ds2ta"}
     assert {node.domain for node in every_node(model)} <= {"", "ai.ds2ta"}
 
@@ -119,8 +121,12 @@ def test_no_external_data_and_no_path_of_this_machine(model):
     assert [text for text in strange if text.encode() in data] == []
 
 
-def test_the_scale_of_the_logits_is_kept_beside_them(model, small_graph):
-    assert {entry.key: entry.value for entry in model.metadata_props} == {"output_scale": repr(small_graph.output_scale)}
+def test_the_file_says_what_it_is(model, small_graph):
+    facts = {f"ds2ta.{name}": str(value) for name, value in small_graph.facts.items()}
+    expected = facts | {"ds2ta.graph": "small", "ds2ta.output_scale": repr(small_graph.output_scale)}
+    assert {entry.key: entry.value for entry in model.metadata_props} == expected
+    assert f"{small_graph.output_scale} times the integer logits" in model.doc_string
+    assert model.producer_version == ds2ta_deploy.__version__
 
 
 # --- populations are functions ---------------------------------------------------------------------------------------
@@ -146,21 +152,28 @@ def test_functions_stand_before_those_that_call_them(small_graph):
 @pytest.mark.parametrize(
     ("name", "equation"),
     [
-        ("Lif", "``V[t] = ((V[t-1] (1 - s[t-1])) * leak_numerator >> leak_shift) + current[t]``, ``s[t] = V[t] >= threshold``."),
-        ("TemporalWindow", "``current[t] = sum_{m=0}^{min(t, TAW-1)} ((product[t-m] << g) >> tau m) + (bias << g)``"),
-        ("Lookup", "``A[h, i, j] = table[h, S[h, i, j]]``"),
-        ("SpikingAttention", "``S = Q K^T`` or ``O = A V``"),
-        ("SpikingLinear", "``product[t, b, n] = W x[t, b, n]``"),
-        ("SpikingConv2d", "``product[y, x] = sum_{i,j} W[:, i, j] in[y + i - k//2, x + j - k//2]``"),
-        ("Readout", "``logits = sum_t sum_n W x[t, n] + bias``"),
-        ("InputTable", "``out[..., c] = table[c, in[..., c]]``"),
+        ("Lif", "V[t] = ((V[t-1] (1 - s[t-1])) * leak_numerator >> leak_shift) + current[t], s[t] = V[t] >= threshold."),
+        ("TemporalWindow", "current[t] = sum_{m=0}^{min(t, TAW-1)} ((product[t-m] << g) >> tau m) + (bias << g); >> floors."),
+        ("Lookup", "A[h, i, j] = table[h, S[h, i, j]]"),
+        ("SpikingAttention", "S = Q K^T or O = A V"),
+        ("SpikingLinear", "product[t, b, n] = W x[t, b, n]"),
+        ("SpikingConv2d", "product[y, x] = sum_{i,j} W[:, i, j] in[y + i - k//2, x + j - k//2]"),
+        ("Readout", "logits = sum_t sum_n W x[t, n] + bias"),
+        ("InputTable", "out[..., c] = table[c, in[..., c]]"),
     ],
 )
 def test_viewers_see_the_equation_of_every_function(small_graph, name, equation):
     (about,) = [function.doc_string for function in to_onnx(small_graph).functions if function.name == name]
     assert equation in about
-    assert "Attributes:" not in about
-    assert not any(line.startswith(" ") for line in about.splitlines())
+
+
+def test_what_viewers_see_is_plain_text_and_explains_every_attribute(small_graph):
+    for function in to_onnx(small_graph).functions:
+        assert not {"``", ":attr:", ":class:", "Attributes:"} & set(function.doc_string.replace("\n", " ").split(" "))
+        assert "`" not in function.doc_string
+        assert not any(line.startswith(" ") for line in function.doc_string.splitlines())
+        for attribute in function.attribute:
+            assert f"\n{attribute}: " in function.doc_string
 
 
 def test_the_types_of_what_passes_between_populations_are_declared(model, small_graph):
@@ -202,18 +215,28 @@ def test_the_same_graph_gives_the_same_bytes(model):
     assert again.SerializeToString(deterministic=True) == model.SerializeToString(deterministic=True)
 
 
-@pytest.mark.parametrize("flags", [[], ["-OO"]], ids=["plain", "without-docstrings"])
-def test_the_bytes_do_not_depend_on_the_process(model, flags):
+def in_another_process(program, *flags):
+    """Run a program in a Python that differs in all that must not matter."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
+    command = [sys.executable, *flags, "-c", program]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd="/")
+
+
+def test_the_bytes_do_not_depend_on_the_process(model):
     program = (
         "import hashlib, builders; from ds2ta_deploy.exporters.onnx import to_onnx;"
         f"data = to_onnx(builders.build_small_graph(), inline={not model.functions}).SerializeToString(deterministic=True);"
         "print(hashlib.sha256(data).hexdigest())"
     )
-    expected = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
-    command = [sys.executable, *flags, "-c", program]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd="/")
-    assert done.stdout.split() == [expected]
+    done = in_another_process(program)
+    assert done.stdout.split() == [hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()], done.stderr
+
+
+def test_a_python_that_dropped_the_docstrings_would_write_other_bytes_and_is_refused():
+    program = "import builders; from ds2ta_deploy.exporters.onnx import to_onnx; to_onnx(builders.build_small_graph())"
+    done = in_another_process(program, "-OO")
+    assert done.returncode == 1
+    assert "UnsupportedError: DS2TA-232" in done.stderr
 
 
 @pytest.mark.parametrize("still", [True, False])

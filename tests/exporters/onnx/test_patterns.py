@@ -98,3 +98,14 @@ def test_attention_whose_inner_value_is_read_by_somebody_else_is_refused(small_g
 def test_a_refusal_says_which_ops_it_could_not_place(small_graph):
     with pytest.raises(UnsupportedError, match="TemporalWindow, Lif"):
         to_onnx(replaced(small_graph, "blocks.0.attn.window", taps=2))
+
+
+def test_every_population_without_onnx_form_is_named_at_once(small_graph):
+    graph = replaced(replaced(small_graph, "blocks.0.attn.window", taps=2), "blocks.0.mlp.fc1.window", taps=2)
+    *before, linear, window, neuron, second, readout = odd_population("shared current").ops
+    with pytest.raises(UnsupportedError) as caught:
+        to_onnx(dataclasses.replace(odd_population("shared current"), ops=(*before, linear, window, neuron, second, readout)))
+    assert [problem.where for problem in caught.value.problems] == ["linear.weights", "linear.window", "linear", "second"]
+    with pytest.raises(UnsupportedError) as caught:
+        to_onnx(graph)
+    assert [problem.where for problem in caught.value.problems] == ["blocks.0.attn"]  # a window of two taps is fine for a linear layer
