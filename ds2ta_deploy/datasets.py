@@ -5,6 +5,7 @@ import math
 import struct
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -93,6 +94,20 @@ def _find_idx(directory: Path, name: str) -> Path:
     raise InputError(Problem("DS2TA-130", f"has no file {name} or {name}.gz", str(directory), advice))
 
 
+def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Read those of the named arrays that an ``.npz`` file has, without pickle.
+
+    Raises:
+        InputError: DS2TA-132 when the file is no such archive.
+
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in names if name in archive.files}
+    except _ARCHIVE_ERRORS as error:  # NotImplementedError is a RuntimeError
+        raise InputError(Problem("DS2TA-132", f"is not a readable .npz file: {error}", str(path))) from error
+
+
 def read_npz(path: Path) -> Labelled:
     """Read ``images`` (or ``frames``) and, when there, ``labels`` from an ``.npz`` file, without pickle.
 
@@ -100,11 +115,7 @@ def read_npz(path: Path) -> Labelled:
         InputError: DS2TA-132 when the file is no such archive, DS2TA-133 when arrays are missing or of another kind.
 
     """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in ("images", "frames", "labels") if name in archive.files}
-    except _ARCHIVE_ERRORS as error:  # NotImplementedError is a RuntimeError
-        raise InputError(Problem("DS2TA-132", f"is not a readable .npz file: {error}", str(path))) from error
+    arrays = read_arrays(path, ("images", "frames", "labels"))
     return _checked(arrays, str(path))
 
 

@@ -23,7 +23,7 @@ from ds2ta_deploy.artifact import (
     stage,
     writer_versions,
 )
-from ds2ta_deploy.errors import ParityError, Problem, UsageError
+from ds2ta_deploy.errors import InputError, ParityError, Problem, UsageError
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.parity import ParityReport, Progress, compare_runtimes
@@ -46,7 +46,8 @@ SYNTHETIC_SAMPLES = 8
 def default_inputs(graph: Graph) -> NDArray[np.uint8]:
     """Synthetic inputs for a graph, the same on every machine."""
     shape = tuple(SYNTHETIC_SAMPLES if size is None else size for size in graph.input_type.shape)
-    return synthetic_pixels("frames" if graph.input_name == "frames" else "images", shape)
+    pictures = len(shape) == 4 and graph.input_type.shape[0] is None
+    return synthetic_pixels("images" if pictures else "frames", shape)
 
 
 def export(  # noqa: PLR0913 - options of one verb, all but three by keyword only
@@ -59,7 +60,7 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
     inputs: NDArray[np.uint8] | None = None,
     inline: bool = False,
     verify: bool = True,
-    runtimes: Sequence[str] = ("onnxruntime",),
+    runtimes: str | Sequence[str] = "onnxruntime",
     values: Values = "populations",
     progress: Progress | None = None,
     on_report: Callable[[ParityReport], None] | None = None,
@@ -94,6 +95,7 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
     """
     if target not in TARGETS:
         raise UsageError(Problem("DS2TA-506", f"there is no target {target!r}", mend=f"there are: {', '.join(TARGETS)}"))
+    runtimes = [runtimes] if isinstance(runtimes, str) else runtimes
     if verify:
         _require_execution(target, runtimes)
     inputs = default_inputs(graph) if inputs is None else inputs
@@ -118,6 +120,10 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
 
 def _require_execution(target: str, runtimes: Sequence[str]) -> None:
     """Verification that never runs the exported files says nothing of them."""
+    unknown = [name for name in runtimes if name not in RUNTIMES]
+    if unknown:
+        advice = f"there are: {', '.join(RUNTIMES)}"
+        raise UsageError(Problem("DS2TA-504", f"there is no runtime {name!r}", mend=advice) for name in unknown)
     executing = [name for name, info in RUNTIMES.items() if info.executes == target]
     if not set(executing) & set(runtimes):
         what = f"none of {', '.join(runtimes) or 'no runtimes'} runs the exported files"
@@ -142,12 +148,19 @@ def _manifest(graph: Graph, target: str, model: "Ds2ta | None", checkpoint: str 
         target=target,
         inline=inline,
         versions=writer_versions(),
-        checkpoint=None if checkpoint is None else FileEntry.of(Path(checkpoint).read_bytes()),
+        checkpoint=None if checkpoint is None else _describe(Path(checkpoint)),
         config={} if model is None else msgspec.to_builtins(model.config),
         quantization=settings,
         rounding=str(graph.facts.get("rounding", "")),
         files={},
     )
+
+
+def _describe(checkpoint: Path) -> FileEntry:
+    try:
+        return FileEntry.of(checkpoint.read_bytes())
+    except OSError as error:
+        raise InputError(Problem("DS2TA-101", f"cannot be read: {error.strerror}", str(checkpoint))) from error
 
 
 def _onnx_bytes(graph: Graph, *, inline: bool) -> bytes:

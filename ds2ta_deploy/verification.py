@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, Artifact
-from ds2ta_deploy.datasets import read_npz
+from ds2ta_deploy.datasets import read_arrays
 from ds2ta_deploy.errors import InputError, Problem, UsageError
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.populations import population_values
@@ -93,4 +93,8 @@ def verify(
 def golden_inputs(artifact: Artifact) -> NDArray[np.uint8]:
     """Return the inputs that the artifact was verified on when it was written."""
     artifact.read(GOLDEN_INPUTS)  # raises when the artifact has none
-    return read_npz(artifact.path / GOLDEN_INPUTS).images
+    name = artifact.graph.input_name
+    arrays = read_arrays(artifact.path / GOLDEN_INPUTS, [name])
+    if name not in arrays:
+        raise InputError(Problem("DS2TA-133", f"has no array {name!r}", str(artifact.path / GOLDEN_INPUTS)))
+    return arrays[name]

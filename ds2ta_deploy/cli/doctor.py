@@ -8,8 +8,8 @@ import click
 
 from ds2ta_deploy.cli.options import json_option, print_json
 
-#: Name, versions and condition of one requirement, as packaging metadata write it.
-_REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)[^;]*?(?:>=(?P<oldest>[0-9.]+))?[^;]*(?:;(?P<condition>.*))?")
+#: Name and oldest version of one requirement, as packaging metadata write it: ``numpy<3,>=2.1``.
+_NAME, _OLDEST = re.compile(r"[A-Za-z0-9._-]+"), re.compile(r">=\s*([0-9.]+)")
 
 #: Optional dependencies that a user may want.
 _EXTRAS = ("torch",)
@@ -44,10 +44,11 @@ def examine() -> dict[str, Any]:
 
     distributions = []
     for requirement in metadata.requires("ds2ta-deploy") or []:
-        parsed = _REQUIREMENT.match(requirement)
-        if parsed is None:
+        wanted, _, condition = requirement.partition(";")
+        named, bound = _NAME.match(wanted), _OLDEST.search(wanted)
+        if named is None:
             continue
-        name, oldest, condition = parsed["name"], parsed["oldest"] or "0", parsed["condition"] or ""
+        name, oldest = named.group(), bound.group(1) if bound else "0"
         extra = next((extra for extra in _EXTRAS if f'extra == "{extra}"' in condition), None)
         if condition and extra is None:
             continue

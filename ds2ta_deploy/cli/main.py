@@ -77,8 +77,8 @@ def run(command: click.Command, arguments: list[str], program: str) -> int:
     except (KeyboardInterrupt, click.exceptions.Abort):
         click.echo("interrupted; nothing half-written is left behind", err=True)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: say nothing more
+    except (BrokenPipeError, SystemExit):  # click leaves by sys.exit when the reader of a pipe went away: say nothing more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:  # noqa: BLE001 - the last line before the user: a traceback there is a defect
         explained = _explain(error)
         for problem in explained.problems:
