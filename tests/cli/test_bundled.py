@@ -1,0 +1,142 @@
+"""The bundled network, the whole way, by the commands that users type. Minutes, not seconds."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
+
+from support import copy_artifact, files_of, one_more, rewrite
+
+from ds2ta_deploy.artifact import GOLDEN_INPUTS, GOLDEN_VALUES, MODEL, Artifact
+from ds2ta_deploy.datasets import FASHION_MNIST
+
+pytestmark = pytest.mark.slow
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "fashion_mnist"
+CHECKPOINT = EXAMPLE / "ds2ta-2-64.safetensors"
+PICTURES = EXAMPLE / "test-256.npz"
+
+#: Integers that every runtime must be compared on.
+ENOUGH = 5 * 10**7
+
+#: Runs an exported model where there is nothing but NumPy and ONNX Runtime, and compares it with the recorded values.
+STRANGER = """
+import sys
+import numpy as np
+import onnxruntime
+
+folder = sys.argv[1]
+inputs = np.load(folder + "/vectors/inputs.npz")["images"]
+expected = np.load(folder + "/vectors/expected.npz")
+session = onnxruntime.InferenceSession(folder + "/model.onnx", providers=["CPUExecutionProvider"])
+(logits,) = session.run(None, {session.get_inputs()[0].name: inputs})
+assert not {"ds2ta_deploy", "torch", "onnx"} & {name.split(".")[0] for name in sys.modules}
+assert logits.dtype == expected["head.logits"].dtype == np.int32
+assert np.array_equal(logits, expected["head.logits"])
+print(*np.bincount(logits.argmax(1), minlength=10))
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Export as the issue says, into a directory that all tests here share."""
+    from ds2ta_deploy.cli.main import group, run
+
+    out = tmp_path_factory.mktemp("bundled") / "out"
+    assert run(group, ["export", str(CHECKPOINT), "--target", "onnx", "--inputs", str(PICTURES), "-o", str(out)], "ds2ta") == 0
+    return out
+
+
+def assert_parity(data, names, samples=256):
+    """Assert that every runtime was compared on enough integers, found equal, and that every layer fired."""
+    assert data["passed"] is True
+    assert data["samples"] == samples
+    assert data["baseline"] == "torch"
+    assert [result["runtime"] for result in data["runtimes"]] == names
+    for result in data["runtimes"]:
+        assert result["integers"] >= ENOUGH
+        assert result["different"] == 0
+    rates = data["firing_rates"]
+    assert len(rates) == 19  # 4 stages and position, per block q, k, v, attention, proj, fc1, fc2
+    assert all(0.005 < rate < 0.95 for rate in rates.values()), rates
+
+
+def test_exporting_verifies_on_what_users_deploy_on(cli, exported):
+    manifest = Artifact.open(exported).manifest
+    assert [(entry.runtime, entry.different) for entry in manifest.parity] == [("reference", 0), ("onnxruntime", 0)]
+    assert all(entry.integers >= ENOUGH for entry in manifest.parity)
+
+
+@pytest.mark.parametrize("values", ["populations", "all"])
+def test_all_four_runtimes_compute_the_same_integers(cli, exported, values):
+    shown = cli("verify", exported, "--checkpoint", CHECKPOINT, "--values", values, "--json")
+    assert shown.code == 0
+    assert_parity(shown.data, ["reference", "onnxruntime", "onnx-reference", "golden"])
+
+
+def test_with_the_functions_expanded_too(cli, tmp_path):
+    shown = cli("export", CHECKPOINT, "--inputs", PICTURES, "--inline", "--values", "all", "-o", tmp_path / "out", "--json")
+    assert shown.code == 0
+    assert_parity(shown.data["parity"], ["reference", "onnxruntime"])
+
+
+@pytest.mark.parametrize("settings", [["--profile", "loihi"], ["--weight-bits", "4"], ["--first-layer-bits", "8"]])
+def test_put_on_other_grids_too(cli, tmp_path, settings):
+    shown = cli("export", CHECKPOINT, "--inputs", PICTURES, *settings, "-o", tmp_path / "out", "--json")
+    assert shown.code == 0
+    assert_parity(shown.data["parity"], ["reference", "onnxruntime"])
+
+
+def test_twice_gives_identical_bytes(cli, exported, tmp_path):
+    program = [str(Path(sys.executable).with_name("ds2ta-export")), str(CHECKPOINT), "--target", "onnx", "--inputs", str(PICTURES)]
+    subprocess.run([*program, "-o", "again"], cwd=tmp_path, check=True, capture_output=True)
+    assert files_of(tmp_path / "again") == files_of(exported)
+
+
+def test_the_file_gives_the_recorded_logits_to_whoever_has_numpy_and_onnxruntime(exported):
+    done = subprocess.run([sys.executable, "-c", STRANGER, str(exported)], cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert min(map(int, done.stdout.split())) > 0  # every class is decided for some picture
+
+
+def test_the_recorded_inputs_are_the_bundled_pictures(exported):
+    with np.load(exported / GOLDEN_INPUTS) as golden, np.load(PICTURES) as pictures, np.load(exported / GOLDEN_VALUES) as values:
+        assert np.array_equal(golden["images"], pictures["images"])
+        right = int((values["head.logits"].argmax(1) == pictures["labels"]).sum())
+        assert right >= 0.85 * 256
+
+
+def test_one_weight_changed_by_one(cli, exported, tmp_path):
+    changed = copy_artifact(exported, tmp_path / "changed")
+    rewrite(changed, MODEL, one_more((changed / MODEL).read_bytes(), "blocks.1.attn.q.weight", 64 * 7 + 3))
+    assert cli("verify", changed).is_error(4, "DS2TA-153")
+    shown = cli("verify", changed, "--allow-modified", "--runtime", "onnxruntime", "--values", "all")
+    assert (shown.code, shown.out) == (1, "")
+    (line,) = [line for line in shown.err.splitlines() if line.startswith("error")]
+    assert line.startswith("error DS2TA-301 [blocks.1.attn.q.product]: onnxruntime computes ")
+    assert "(sample 0, time step " in line
+    assert ", index [" in line
+
+
+def test_the_file_is_small_and_whole(exported):
+    model = onnx.load(exported / MODEL)
+    onnx.checker.check_model(model, full_check=True)
+    assert (exported / MODEL).stat().st_size < 250_000
+    assert CHECKPOINT.stat().st_size < 1_000_000
+    assert len(json.loads((exported / "manifest.json").read_text())["files"]) == 6
+
+
+@pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason=f"needs {FASHION_MNIST}: Debian's package dataset-fashion-mnist")
+def test_ten_thousand_test_pictures_in_float_and_in_integers(cli, exported):
+    floating = cli("eval", CHECKPOINT, "--data", FASHION_MNIST, "--json").data
+    integer = cli("eval", exported, "--data", FASHION_MNIST, "--json").data
+    assert (floating["runtime"], integer["runtime"]) == ("torch-float", "onnxruntime")
+    assert floating["samples"] == integer["samples"] == 10_000
+    assert floating["top1_percent"] >= 88.0
+    assert abs(floating["top1_percent"] - integer["top1_percent"]) <= 1.0

@@ -1,0 +1,112 @@
+import json
+
+import pytest
+from support import rewrite
+
+from ds2ta_deploy.artifact import REPORT
+from ds2ta_deploy.graph.populations import group
+
+
+def report_of(path):
+    return json.loads((path / REPORT).read_text())
+
+
+def test_every_population_is_shown_with_what_it_holds(cli, small_artifact, small_graph):
+    shown = cli("inspect", small_artifact)
+    assert (shown.code, shown.err) == (0, "")
+    lines = shown.out.splitlines()
+    for population in group(small_graph):
+        leaf, indent = population.name.rsplit(".", 1)[-1], "  " * population.name.count(".")
+        assert any(line.startswith(f"{indent}{leaf}: ") for line in lines), population.name
+    (key,) = [line for line in lines if line.strip().startswith("k: ")]
+    entry = next(entry for entry in report_of(small_artifact)["populations"] if entry["name"] == "blocks.0.attn.k")
+    low, high = entry["threshold_range"]
+    assert "SpikingLinear [4 x batch x 12 x 8]" in key
+    assert f"threshold {low}..{high}" in key
+    assert "window 3 taps, shift 2, guard bits 1 (floors)" in key
+    assert f"fires {report_of(small_artifact)['firing_rates']['blocks.0.attn.k.spikes']:.1%}" in key
+    (query,) = [line for line in lines if line.strip().startswith("q: ")]
+    assert "window 3 taps, shift 1, guard bits 2," in query
+    assert "(floors)" not in query
+
+
+def test_the_origin_is_shown(cli, tiny_artifact):
+    text = cli("inspect", tiny_artifact).out
+    manifest = json.loads((tiny_artifact / "manifest.json").read_text())
+    assert f"checkpoint sha256 {manifest['checkpoint']['sha256']}" in text
+    assert "ds2ta-1-32: target onnx" in text
+    assert "profile cpu" in text
+    assert "weight_bits 8" in text
+    for entry in manifest["parity"]:
+        assert (
+            f"{entry['runtime']}: {entry['integers']:,} integers of {entry['values']} values over {entry['samples']} samples, 0 different"
+            in text
+        )
+
+
+def test_json_is_manifest_and_report(cli, small_artifact):
+    shown = cli("inspect", small_artifact, "--json")
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.data == {"manifest": json.loads((small_artifact / "manifest.json").read_text()), "report": report_of(small_artifact)}
+
+
+def test_no_line_is_wrapped_and_nothing_is_coloured(cli, small_artifact, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    text = cli("inspect", small_artifact).out
+    assert max(map(len, text.splitlines())) > 80
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("data", [b"garbage", b"{}", b"[]", b'{"schema": "ds2ta-report/9"}', b""])
+def test_a_report_that_is_none(cli, changeable, data):
+    rewrite(changeable, REPORT, data)
+    assert cli("inspect", changeable).is_error(4, "DS2TA-153")
+    assert cli("inspect", changeable, "--allow-modified").is_error(4, "DS2TA-157")
+
+
+def test_what_a_report_says_cannot_reach_the_terminal_raw(cli, changeable):
+    report = report_of(changeable)
+    report["graph"] = "evil\x1b[31m"
+    report["facts"]["family"] = "[/b]\x1b]0;title\x07"
+    report["populations"][3]["name"] = "a.\x1b[2Jb[red]"
+    report["populations"][4]["ops"] = ["\rOp"]
+    rewrite(changeable, REPORT, json.dumps(report).encode(), rehash=True)
+    shown = cli("inspect", changeable)
+    assert shown.code == 0
+    assert all(character.isprintable() or character == "\n" for character in shown.out)
+    for text in ("evil\\x1b[31m", "[/b]", "\\x1b[2Jb[red]"):
+        assert text in shown.out
+
+
+def test_json_escapes_what_a_terminal_would_obey(cli, changeable):
+    report = report_of(changeable)
+    report["graph"] = "evil\x1b[31m\x07"
+    rewrite(changeable, REPORT, json.dumps(report).encode(), rehash=True)
+    shown = cli("inspect", changeable, "--json")
+    assert shown.data["report"]["graph"] == "evil\x1b[31m\x07"
+    assert "\x1b" not in shown.out
+
+
+def test_what_is_no_artifact(cli, tmp_path):
+    assert cli("inspect", tmp_path).is_error(4, "DS2TA-150")
+    assert cli("inspect", tmp_path / "nothing").is_error(4, "DS2TA-150")
+
+
+def test_an_inline_artifact_says_so(cli, small_graph, small_inputs, tmp_path):
+    from support import frozen
+
+    from ds2ta_deploy.exporting import export
+
+    export(frozen(small_graph), "onnx", tmp_path / "out", inputs=small_inputs, inline=True)
+    assert "functions expanded" in cli("inspect", tmp_path / "out").out
+    assert "functions expanded" not in cli("inspect", tmp_path / "out", "--json").out
+
+
+def test_a_graph_made_by_hand_can_be_inspected(cli, small_graph, small_inputs, tmp_path):
+    from ds2ta_deploy.exporting import export
+
+    export(small_graph, "onnx", tmp_path / "out", inputs=small_inputs)
+    shown = cli("inspect", tmp_path / "out")
+    assert (shown.code, shown.err) == (0, "")
+    assert "note made by hand" in shown.out

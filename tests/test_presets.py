@@ -1,0 +1,82 @@
+"""The networks of the paper at their full size, with random weights that fire. Minutes, not seconds."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+
+import onnx
+import pytest
+
+pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
+
+from ds2ta_deploy.artifact import MODEL, Artifact
+from ds2ta_deploy.checkpoints import save_checkpoint
+from ds2ta_deploy.exporters.onnx import to_onnx
+from ds2ta_deploy.exporting import export
+from ds2ta_deploy.freezing import freeze
+from ds2ta_deploy.models.calibration import random_network
+from ds2ta_deploy.models.config import PRESETS
+from ds2ta_deploy.quantization import quantize
+from ds2ta_deploy.synthetic import synthetic_pixels
+
+pytestmark = pytest.mark.slow
+
+#: What exporting and verifying ds2ta-4-384 on 8 pictures may take on two cores.
+SECONDS, BYTES = 60, 4 * 2**30
+
+
+def pixels(config, batch):
+    """Return synthetic inputs of the network's shape."""
+    return synthetic_pixels(config.input_kind, tuple(batch if size is None else size for size in config.input_shape), 1)
+
+
+def assert_parity(report, runtimes):
+    """Assert that everything was equal and every layer fired."""
+    assert report["passed"] is True
+    assert report["baseline"] == "torch"
+    assert [(result["runtime"], result["different"]) for result in report["runtimes"]] == [(name, 0) for name in runtimes]
+    assert all(0.005 < rate < 0.95 for rate in report["firing_rates"].values()), report["firing_rates"]
+
+
+def test_ds2ta_4_384_in_a_minute_and_four_gigabytes(tmp_path):
+    save_checkpoint(random_network(PRESETS["ds2ta-4-384"], seed=0), tmp_path / "large.safetensors")
+    command = [sys.executable, "-m", "ds2ta_deploy.cli.main", "export", "large.safetensors", "--values", "all", "-o", "out", "--json"]
+    others = os.getloadavg()[0]
+    start = time.monotonic()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    seconds = time.monotonic() - start
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)["parity"]
+    assert_parity(report, ["reference", "onnxruntime"])
+    assert report["samples"] == 8
+    assert len(report["firing_rates"]) == 5 + 4 * 7
+    assert min(result["integers"] for result in report["runtimes"]) > 2 * 10**8
+    assert (tmp_path / "out" / MODEL).stat().st_size <= 11 * 10**6
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < BYTES
+    if others < (os.cpu_count() or 1):  # otherwise somebody else uses the cores, and the clock says nothing
+        assert seconds < SECONDS
+
+
+def test_ds2ta_2_256_on_event_frames(tmp_path):
+    config = PRESETS["ds2ta-2-256"]
+    model = quantize(random_network(config, seed=0, batch=2))
+    graph = freeze(model)
+    reports = []
+    artifact = export(graph, out=tmp_path / "out", model=model, inputs=pixels(config, 1), on_report=reports.append)
+    (report,) = reports
+    assert report.passed
+    assert report.silent == {}
+    assert [(result.runtime, result.different) for result in report.results] == [("reference", 0), ("onnxruntime", 0)]
+    assert min(result.integers for result in report.results) > 10**7
+    assert Artifact.open(artifact.path).manifest.config["input_kind"] == "frames"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_a_file_that_the_checker_accepts(name):
+    graph = freeze(quantize(random_network(PRESETS[name], seed=0, batch=1)))
+    model = to_onnx(graph)  # checks itself
+    assert not {tensor.data_type for tensor in model.graph.initializer} & {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE}
+    assert len([node for node in model.graph.node if "Linear" in node.op_type]) == 6 * PRESETS[name].depth
