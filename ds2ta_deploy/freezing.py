@@ -19,7 +19,7 @@ from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ranges import PROFILES, prove
 from ds2ta_deploy.grid import leak_is_exact
-from ds2ta_deploy.models.attention import IntegerDenoiser, SpikingAttention
+from ds2ta_deploy.models.attention import GuardBits, IntegerDenoiser, SpikingAttention
 from ds2ta_deploy.models.ds2ta import Ds2ta, IntegerPixelEncoder, IntegerReadout, PatchEmbedding
 from ds2ta_deploy.models.layers import IntegerWindow, SpikingConv2d, SpikingLinear
 from ds2ta_deploy.models.neurons import IntegerLif
@@ -167,7 +167,7 @@ def _patch(draft: _Draft, patch: PatchEmbedding, value: str, *, still: bool) -> 
 
 
 def _attention(draft: _Draft, attention: SpikingAttention, name: str, value: str) -> str:
-    if not isinstance(attention.denoiser, IntegerDenoiser):
+    if not isinstance(attention.denoiser, IntegerDenoiser) or not isinstance(attention.scale, GuardBits):
         raise UnsupportedError(Problem("DS2TA-202", "the attention is not quantized", name))
     heads = attention.num_heads
     split = {}
@@ -184,7 +184,7 @@ def _attention(draft: _Draft, attention: SpikingAttention, name: str, value: str
     )
     mixed = draft.add(ops.MatMul, f"{name}.map_value", [denoised, split["v"]], f"{name}._mixed", transpose_right=0)
     context = draft.add(ops.MergeHeads, f"{name}.merge", [mixed], f"{name}.context")
-    guard = int(np.log2(attention.scale.factor))
+    guard = attention.scale.guard_bits
     no_bias = np.zeros(attention.proj.weight.shape[1], np.int32)
     current = draft.add(ops.TemporalWindow, f"{name}.window", [context], f"{name}.current", bias=no_bias, taps=1, decay=0, guard_bits=guard)
     return _linear(draft, attention.proj, f"{name}.proj", _neuron(draft, attention.neuron, name, current))

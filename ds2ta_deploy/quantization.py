@@ -23,7 +23,7 @@ from ds2ta_deploy.graph.ops import TemporalWindow as WindowOp
 from ds2ta_deploy.graph.ops import ValueType
 from ds2ta_deploy.graph.ranges import PROFILES, Profile
 from ds2ta_deploy.grid import fold_norm, leak_fraction, leak_is_exact, quantize_readout, quantize_table, simplest_fraction
-from ds2ta_deploy.models.attention import Denoiser, IntegerDenoiser, SpikingAttention
+from ds2ta_deploy.models.attention import Denoiser, GuardBits, IntegerDenoiser, Scale, SpikingAttention
 from ds2ta_deploy.models.config import Ds2taConfig
 from ds2ta_deploy.models.ds2ta import Ds2ta, IntegerPixelEncoder, PixelEncoder
 from ds2ta_deploy.models.layers import IntegerWindow, SpikingConv2d, SpikingLinear, TemporalWindow
@@ -181,12 +181,12 @@ class _Quantizer:
     def _attention(self, attention: SpikingAttention, name: str, largest_count: int) -> None:
         for part in ("q", "k", "v"):
             self._linear(getattr(attention, part), f"{name}.{part}", largest_count)
-        if not isinstance(attention.denoiser, Denoiser) or not isinstance(attention.neuron, Lif):
+        if not isinstance(attention.denoiser, Denoiser) or not isinstance(attention.neuron, Lif) or not isinstance(attention.scale, Scale):
             raise UnsupportedError(Problem("DS2TA-202", "the attention is not a trained one", name))
         table = attention.denoiser.table()
         threshold, guard = self._attention_threshold(attention.neuron, attention.scale.factor, table, name)
         attention.denoiser = IntegerDenoiser(table)
-        attention.scale.factor = float(2**guard)
+        attention.scale = GuardBits(guard)
         attention.neuron = IntegerLif(torch.full((self.config.embed_dim,), threshold, dtype=torch.float64), *self.leak)
         self._linear(attention.proj, f"{name}.proj", 1)
 

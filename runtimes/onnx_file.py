@@ -13,13 +13,10 @@ from onnx import helper
 from ds2ta_deploy.artifact import MODEL, Artifact
 from ds2ta_deploy.errors import InputError, Problem
 from ds2ta_deploy.graph.graph import Graph
-from ds2ta_deploy.graph.ops import Dtype
 from ds2ta_deploy.runtimes.base import Runtime, Trace, require_known
 
 #: Runs a loaded file: names of outputs, name -> input array.
 Session = Callable[[list[str], dict[str, NDArray[Any]]], Sequence[Any]]
-
-_ELEMENT: dict[Dtype, int] = {"uint8": onnx.TensorProto.UINT8, "int16": onnx.TensorProto.INT16, "int32": onnx.TensorProto.INT32}
 
 
 class OnnxFileRuntime(Runtime):
@@ -100,6 +97,6 @@ def expose(model: onnx.ModelProto, graph: Graph, wanted: Sequence[str]) -> tuple
         if name in made and name not in outputs:
             kind = graph.types[name]
             shape = ["batch" if size is None else size for size in kind.shape]
-            exposed.graph.output.append(helper.make_tensor_value_info(name, _ELEMENT[kind.dtype], shape))
+            exposed.graph.output.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(kind.dtype)), shape))
             outputs.append(name)
     return exposed, outputs

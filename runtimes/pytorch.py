@@ -17,7 +17,8 @@ from ds2ta_deploy.checkpoints import load_checkpoint
 from ds2ta_deploy.errors import InputError, Problem, UnsupportedError
 from ds2ta_deploy.freezing import freeze
 from ds2ta_deploy.graph import serialize
-from ds2ta_deploy.graph.graph import Graph, store
+from ds2ta_deploy.graph.graph import Graph, check_input, store
+from ds2ta_deploy.graph.ops import ValueType
 from ds2ta_deploy.models.ds2ta import Ds2ta
 from ds2ta_deploy.models.probe import Probe, Watch
 from ds2ta_deploy.quantization import Quantization, quantize
@@ -117,12 +118,7 @@ class FloatRuntime:
 
         """
         config = self._model.config
-        expected = config.input_shape
-        fits = inputs.ndim == len(expected) and all(want in (None, have) for want, have in zip(expected, inputs.shape, strict=False))
-        if not fits or inputs.dtype != np.uint8:
-            raise InputError(
-                Problem("DS2TA-121", f"is {inputs.dtype} {inputs.shape}, the network takes uint8 {expected}", config.input_kind)
-            )
+        check_input(inputs, ValueType(config.input_shape, "uint8"), config.input_kind)
         values: dict[str, NDArray[np.floating]] = {}
         names = {*wanted, "head.logits"}
         with Watch(self._model, lambda name, value: values.__setitem__(name, value.numpy()), names.__contains__), torch.inference_mode():

@@ -265,7 +265,7 @@ def test_input_decay_is_the_same_network_with_larger_thresholds(tau):
     decayed.load_state_dict(plain.state_dict())
     left, right = quantize(plain), quantize(decayed)
     assert all(torch.equal(tensor, right.state_dict()[name]) for name, tensor in left.state_dict().items())
-    assert left.blocks[0].attn.scale.factor == right.blocks[0].attn.scale.factor
+    assert left.blocks[0].attn.scale.guard_bits == right.blocks[0].attn.scale.guard_bits
     pixels = torch.from_numpy(pixels_for(plain.config, 2, 3).copy())
     assert torch.equal(left(pixels), right(pixels))
 
@@ -292,14 +292,14 @@ def test_the_attention_scale_divides_the_threshold(scale, threshold, decay_input
     attention = attention_of(attention_scale=scale, attention_threshold=threshold, decay_input=decay_input)
     assert set(attention.neuron.threshold.tolist()) == {float(expected)}
     assert attention.neuron.threshold.shape == (32,)
-    assert attention.scale.factor == 1.0
+    assert attention.scale.guard_bits == 0
 
 
 @pytest.mark.parametrize("steps", [1, 4, 6])
 def test_a_fractional_threshold_gets_guard_bits_and_the_ceiling(steps):
     attention = attention_of(attention_scale=0.3, time_steps=steps)
     guard = steps - 1
-    assert attention.scale.factor == 2.0**guard
+    assert attention.scale.guard_bits == guard
     assert set(attention.neuron.threshold.tolist()) == {float(math.ceil(Fraction(5, 3) * 2**guard))}
 
 
@@ -335,7 +335,7 @@ def test_the_denoisers_tables_are_baked(tiny_model, tiny_quantized):
 def test_a_tiny_attention_scale_is_a_large_threshold(scale):
     attention = attention_of(attention_scale=scale)
     quotients = (Fraction(1, 2) / Fraction(scale), Fraction(1, 2) / Fraction(str(scale)))  # the float itself, or the decimal it stands for
-    expected = {math.ceil(quotient * int(attention.scale.factor)) for quotient in quotients}
+    expected = {math.ceil(quotient * 2**attention.scale.guard_bits) for quotient in quotients}
     assert int(attention.neuron.threshold[0]) in expected
 
 
@@ -645,7 +645,7 @@ def test_a_fractional_attention_threshold_takes_the_guard_bits_that_fit_and_says
     model = random_network(tiny_config(attention_scale=0.3, time_steps=28))
     quantized = quantize(model)
     attention = quantized.blocks[0].attn
-    guard = int(math.log2(attention.scale.factor))
+    guard = attention.scale.guard_bits
     assert 0 < guard < 27
     assert int(attention.neuron.threshold[0]) == math.ceil(Fraction(5, 3) * 2**guard)
     assert any(note.startswith("blocks.0.attn: the threshold 1.66667") for note in quantized.quantization_notes)

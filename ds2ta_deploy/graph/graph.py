@@ -125,20 +125,7 @@ class Graph:
             InputError: DS2TA-120 wrong dtype, DS2TA-121 wrong shape.
 
         """
-        expected = self.input_type
-        problems = []
-        if array.dtype != expected.dtype:
-            problems.append(
-                Problem("DS2TA-120", f"is {array.dtype}, the network takes {expected.dtype}", self.input_name, "give raw pixels 0..255")
-            )
-        fits = array.ndim == len(expected.shape) and all(
-            want in (None, have) for want, have in zip(expected.shape, array.shape, strict=False)
-        )
-        if not fits:
-            wanted = ", ".join("batch" if size is None else str(size) for size in expected.shape)
-            problems.append(Problem("DS2TA-121", f"has shape {array.shape}, the network takes [{wanted}]", self.input_name))
-        if problems:
-            raise InputError(problems)
+        check_input(array, self.input_type, self.input_name)
 
     def execute(self, array: NDArray[np.generic], sink: Sink | None = None) -> NDArray[np.integer]:
         """Run the graph in NumPy: its own definition.
@@ -179,6 +166,24 @@ class Graph:
     def __iter__(self) -> Iterator[Op]:
         """Iterate over the ops in order."""
         return iter(self.ops)
+
+
+def check_input(array: NDArray[np.generic], expected: ValueType, name: str) -> None:
+    """Raise unless ``array`` has the expected storage type and shape.
+
+    Raises:
+        InputError: DS2TA-120 wrong dtype, DS2TA-121 wrong shape.
+
+    """
+    problems = []
+    if array.dtype != expected.dtype:
+        problems.append(Problem("DS2TA-120", f"is {array.dtype}, the network takes {expected.dtype}", name, "give raw pixels 0..255"))
+    fits = array.ndim == len(expected.shape) and all(want in (None, have) for want, have in zip(expected.shape, array.shape, strict=False))
+    if not fits:
+        wanted = ", ".join("batch" if size is None else str(size) for size in expected.shape)
+        problems.append(Problem("DS2TA-121", f"has shape {array.shape}, the network takes [{wanted}]", name))
+    if problems:
+        raise InputError(problems)
 
 
 def _input_problems(name: str, kind: ValueType) -> list[Problem]:

@@ -90,7 +90,7 @@ class IntegerDenoiser(nn.Module):
 
 
 class Scale(nn.Module):
-    """Multiply by a constant: the attention scale in training, ``2^g`` guard bits on the integer grid."""
+    """Multiply by the attention scale, in training."""
 
     def __init__(self, factor: float) -> None:
         """Take the factor."""
@@ -100,6 +100,19 @@ class Scale(nn.Module):
     def forward(self, value: Tensor) -> Tensor:
         """Return ``factor * value``."""
         return value * self.factor
+
+
+class GuardBits(nn.Module):
+    """Multiply by ``2^g``: what the attention scale becomes on the integer grid."""
+
+    def __init__(self, guard_bits: int) -> None:
+        """Take g."""
+        super().__init__()
+        self.guard_bits = guard_bits
+
+    def forward(self, value: Tensor) -> Tensor:
+        """Return ``2^g * value``."""
+        return value * (1 << self.guard_bits)
 
 
 class SpikingAttention(nn.Module):
@@ -127,7 +140,7 @@ class SpikingAttention(nn.Module):
         self.q, self.k, self.v = query, key, value
         self.denoiser: Denoiser | IntegerDenoiser = denoiser
         self.num_heads = denoiser.num_heads
-        self.scale = Scale(scale)
+        self.scale: Scale | GuardBits = Scale(scale)
         self.neuron: Lif | IntegerLif = neuron
         self.proj = output
         self.scores, self.denoised, self.context, self.current, self.membrane, self.spikes = (Probe() for _ in range(6))

@@ -1,5 +1,6 @@
 """ONNX: opset 20, IR 10; populations are nodes of domain ``ai.ds2ta``, functions with standard integer bodies."""
 
+import numpy as np
 import onnx
 from onnx import checker, helper, inliner
 
@@ -8,7 +9,7 @@ from ds2ta_deploy.errors import Problem, UnsupportedError
 from ds2ta_deploy.exporters.onnx.functions import DOMAIN, DOMAIN_VERSION, OPSET, FunctionLibrary
 from ds2ta_deploy.exporters.onnx.populations import Emitter
 from ds2ta_deploy.graph.graph import Graph
-from ds2ta_deploy.graph.ops import Dtype, ValueType
+from ds2ta_deploy.graph.ops import ValueType
 from ds2ta_deploy.graph.populations import group, population_values
 
 IR_VERSION = 10
@@ -18,8 +19,6 @@ _ABOUT = (
     "{scale!r} times the integer logits are those of the trained network. Every value of a population can be brought out "
     "by naming the further outputs of its node."
 )
-
-_ELEMENT: dict[Dtype, int] = {"uint8": onnx.TensorProto.UINT8, "int16": onnx.TensorProto.INT16, "int32": onnx.TensorProto.INT32}
 
 
 def to_onnx(graph: Graph, *, inline: bool = False) -> onnx.ModelProto:
@@ -68,7 +67,9 @@ def to_onnx(graph: Graph, *, inline: bool = False) -> onnx.ModelProto:
 
 
 def _value_info(name: str, kind: ValueType) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, _ELEMENT[kind.dtype], ["batch" if size is None else size for size in kind.shape])
+    return helper.make_tensor_value_info(
+        name, helper.np_dtype_to_tensor_dtype(np.dtype(kind.dtype)), ["batch" if size is None else size for size in kind.shape]
+    )
 
 
 def _properties(graph: Graph) -> dict[str, str | int | float]:
