@@ -88,13 +88,14 @@ def bias_only(name: str, value: str, channels: int) -> ops.TemporalWindow:
     return ops.TemporalWindow(f"{name}.window", (f"{name}.{value}",), (f"{name}.current",), bias=bias, taps=1, decay=0, guard_bits=0)
 
 
-def attention_on_counts(doublings: int) -> tuple[Graph, NDArray[np.uint8]]:
-    """Return attention whose queries, keys and values are counts up to ``2^doublings``, and inputs."""
-    random, most = np.random.default_rng(0), 2**doublings
+def attention_on_counts(doublings: int, *, counted: str = "qkv") -> tuple[Graph, NDArray[np.uint8]]:
+    """Return attention whose queries, keys or values, those named, are counts up to ``2^doublings``, and inputs."""
+    random, most = np.random.default_rng(0), {part: 2**doublings if part in counted else 1 for part in "qkv"}
+    source = {part: f"count.{doublings}" if part in counted else "count.0" for part in "qkv"}
     inputs = random.integers(0, 256, (2, 3, 4, 3, 2), dtype=np.uint8)
     weight = random.integers(-50, 51, (2, 1, 1, 2)).astype(np.int16)
     pixels = np.tile(np.arange(256) - 128, (2, 1)).astype(np.int16)
-    table = (np.arange(2 * (most * most + 1)).reshape(2, -1) % 7 - 2).astype(np.int16)
+    table = (np.arange(2 * (most["q"] * most["k"] + 1)).reshape(2, -1) % 7 - 2).astype(np.int16)
     parts: list[ops.Op] = [
         ops.InputTable("encoder", ("images",), ("input_values",), table=pixels, still=0),
         ops.Conv2d("conv.weights", ("input_values",), ("conv.product",), weight=weight),
@@ -102,13 +103,13 @@ def attention_on_counts(doublings: int) -> tuple[Graph, NDArray[np.uint8]]:
         lif("conv", "conv.current", [500, 500]),
         ops.Tokens("flatten", ("conv.spikes",), ("count.0",)),
         *(ops.Add(f"add.{index}", (f"count.{index}",) * 2, (f"count.{index + 1}",)) for index in range(doublings)),
-        *(ops.SplitHeads(f"attn.split_{part}", (f"count.{doublings}",), (f"attn._{part}_heads",), heads=2) for part in "qkv"),
+        *(ops.SplitHeads(f"attn.split_{part}", (source[part],), (f"attn._{part}_heads",), heads=2) for part in "qkv"),
         ops.MatMul("attn.query_key", ("attn._q_heads", "attn._k_heads"), ("attn.scores",), transpose_right=1),
         ops.Lookup("attn.denoiser", ("attn.scores",), ("attn.denoised",), table=table),
         ops.MatMul("attn.map_value", ("attn.denoised", "attn._v_heads"), ("attn._mixed",), transpose_right=0),
         ops.MergeHeads("attn.merge", ("attn._mixed",), ("attn.context",)),
         bias_only("attn", "context", 2),
-        lif("attn", "attn.current", [3 * most, 3 * most]),
+        lif("attn", "attn.current", [3 * most["v"]] * 2),
         ops.Readout("head", ("attn.spikes",), ("head.logits",), weight=np.array([[3, -4], [-5, 6]], np.int8), bias=np.zeros(2, np.int32)),
     ]
     return Graph("counts", "images", ops.ValueType((2, None, 4, 3, 2), "uint8"), tuple(parts), "head.logits", 1.0, {}), inputs

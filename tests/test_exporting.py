@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import time
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -225,7 +226,7 @@ def test_twice_gives_the_same_bytes_in_every_file(small_inputs, tmp_path, monkey
 def test_no_file_names_a_place_on_this_machine(exported, tmp_path):
     for name, data in files_of(exported.path).items():
         assert str(tmp_path).encode() not in data, name
-        assert b"/work/" not in data, name
+        assert str(Path.cwd()).encode() not in data, name
 
 
 # --- it fails --------------------------------------------------------------------------------------------------------

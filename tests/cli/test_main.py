@@ -79,6 +79,7 @@ def test_the_module_is_a_program_and_so_are_both_scripts():
 @pytest.mark.parametrize("entry", ["main", "export_main"])
 def test_the_scripts_exit_with_the_code(entry, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["program", "--no-such-option"])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the tests' own process keeps its handlers
     with pytest.raises(SystemExit) as caught:
         getattr(main_module, entry)()
     assert caught.value.code == 2
@@ -183,8 +184,7 @@ def test_unprintable_names_on_the_command_line_are_not_echoed_raw(cli, tmp_path)
 
 SLOW_EXPORT = """
 import sys
-from ds2ta_deploy import exporting
-from ds2ta_deploy.cli.main import group, run
+from ds2ta_deploy.cli.main import main
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
 
 honest = ReferenceRuntime.trace
@@ -196,11 +196,11 @@ def slow(self, inputs, wanted):
     return honest(self, inputs, wanted)
 
 ReferenceRuntime.trace = slow
-sys.exit(run(group, sys.argv[1:], "ds2ta"))
+main()
 """
 
 
-def interrupted(arguments, sent=signal.SIGINT):
+def interrupted(arguments, sent):
     """Start a command that hangs in the middle of its work, interrupt it there, and return how it ended."""
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW_EXPORT, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -215,16 +215,18 @@ def interrupted(arguments, sent=signal.SIGINT):
     return process.returncode, out, err
 
 
-def test_ctrl_c_in_the_middle_of_an_export_leaves_nothing(tmp_path, tiny_checkpoint):
-    code, out, err = interrupted(["export", tiny_checkpoint, "-o", tmp_path / "out"])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_in_the_middle_of_an_export_leaves_nothing(tmp_path, tiny_checkpoint, sent):
+    code, out, err = interrupted(["export", tiny_checkpoint, "-o", tmp_path / "out"], sent)
     assert (code, out) == (130, "")
     assert err.strip() == "interrupted; nothing half-written is left behind"
     assert names_in(tmp_path) == []
 
 
-def test_ctrl_c_in_the_middle_of_a_run_leaves_nothing(tmp_path, small_artifact, small_data):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_in_the_middle_of_a_run_leaves_nothing(tmp_path, small_artifact, small_data, sent):
     arguments = ["run", small_artifact, "--runtime", "reference", "--inputs", small_data, "-o", tmp_path / "trace.npz"]
-    code, out, err = interrupted(arguments)
+    code, out, err = interrupted(arguments, sent)
     assert (code, out) == (130, "")
     assert err.strip() == "interrupted; nothing half-written is left behind"
     assert names_in(tmp_path) == []

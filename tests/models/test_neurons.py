@@ -23,7 +23,7 @@ def real_neuron(current, threshold, leak):
 
 
 def integer_neuron(current, threshold, numerator, shift):
-    """The neuron of NUMERICS.md section 2 in Python integers."""
+    """The neuron of docs/numerics.md in Python integers."""
     spikes, membranes, membrane, spike = [], [], 0, 0
     for value in current:
         membrane = ((membrane * (1 - spike) * numerator) >> shift) + value

@@ -48,6 +48,14 @@ def test_the_checker_has_nothing_to_say(model):
     shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
 
 
+@pytest.mark.parametrize("inline", [False, True])
+def test_what_is_returned_was_checked_in_full(small_graph, monkeypatch, inline):
+    checked = []
+    monkeypatch.setattr(checker, "check_model", lambda model, *, full_check=False: checked.append((model, full_check)))
+    model = to_onnx(small_graph, inline=inline)
+    assert [full for seen, full in checked if seen is model] == [True]
+
+
 def test_uint8_pictures_go_in_and_int32_logits_come_out(model):
     (given,), (made,) = model.graph.input, model.graph.output
     assert (given.name, given.type.tensor_type.elem_type) == ("images", onnx.TensorProto.UINT8)

@@ -56,6 +56,17 @@ def test_attention_on_counts_is_exact_up_to_where_its_map_times_the_values_could
     assert_refused(attention_on_counts(7)[0], "DS2TA-231", "attn")
 
 
+@pytest.mark.parametrize("counted", ["q", "k", "v"])
+def test_one_large_operand_is_enough_to_be_refused_where_it_becomes_int8(counted):
+    # spikes times counts of 128 fit in 16 bits, but a key or value of 128 is no int8; queries stay uint8
+    graph, inputs = attention_on_counts(7, counted=counted)
+    if counted == "q":
+        assert_exported_equal(graph, inputs)
+    else:
+        assert_refused(graph, "DS2TA-231", "attn")
+    assert_exported_equal(*attention_on_counts(6, counted=counted))
+
+
 @pytest.mark.parametrize("where", ["table", "weight"])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_first_layer_values_beyond_two_planes_are_refused(where, sign):
