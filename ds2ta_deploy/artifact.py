@@ -1,11 +1,6 @@
-"""The artifact: a directory of files with a manifest of their hashes, written whole or not at all."""
+"""The artifact: a directory of files with a manifest of their hashes, checked before anything in it is used."""
 
 import hashlib
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -14,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from ds2ta_deploy.errors import InputError, Problem, UsageError
+from ds2ta_deploy.errors import InputError, Problem
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ranges import profile_of, prove
@@ -221,47 +216,6 @@ def encode_json(data: Any) -> bytes:
     return msgspec.json.format(msgspec.json.encode(data, order="sorted"), indent=1) + b"\n"
 
 
-class Staging:
-    """A directory beside the output that becomes the output in one rename."""
-
-    def __init__(self, directory: Path, out: Path) -> None:
-        """Use :func:`stage` instead."""
-        self.directory = directory
-        self.out = out
-        self._files: dict[str, FileEntry] = {}
-
-    def write(self, files: Mapping[str, bytes]) -> None:
-        """Write files and remember their hashes."""
-        for name, data in files.items():
-            target = self.directory / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(data)
-            self._files[name] = FileEntry.of(data)
-
-    def artifact(self, manifest: Manifest) -> Artifact:
-        """Return what is staged so far as an artifact."""
-        return Artifact(self.directory, msgspec.structs.replace(manifest, files=dict(sorted(self._files.items()))))
-
-    def commit(self, manifest: Manifest, *, failed: bool = False) -> Artifact:
-        """Write the manifest and give the directory its name: OUT, or OUT.failed."""
-        staged = self.artifact(manifest)
-        (self.directory / MANIFEST).write_bytes(encode_json(staged.manifest))
-        target = failed_path(self.out) if failed else self.out
-        if failed and is_artifact(target):
-            shutil.rmtree(target)  # an earlier failure of the same export
-        self.directory.rename(target)
-        return Artifact(target, staged.manifest)
-
-
-def failed_path(out: Path) -> Path:
-    """Where an export whose verification failed is left: ``OUT.failed``, or with a number if that is taken by something else."""
-    target, number = out.with_name(f"{out.name}.failed"), 1
-    while os.path.lexists(target) and not is_artifact(target):
-        number += 1
-        target = out.with_name(f"{out.name}.failed-{number}")
-    return target
-
-
 def is_artifact(path: Path) -> bool:
     """Whether there is a directory of ours, which may be replaced."""
     try:
@@ -269,28 +223,3 @@ def is_artifact(path: Path) -> bool:
     except InputError:
         return False
     return not path.is_symlink()
-
-
-@contextmanager
-def stage(out: Path) -> Iterator[Staging]:
-    """Stage an artifact; whatever goes wrong inside, nothing half-written is left behind.
-
-    Raises:
-        UsageError: DS2TA-501 when the output exists, DS2TA-502 when it cannot be written (full disk …).
-
-    """
-    shown, out = str(out), Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link at OUT
-    try:
-        if os.path.lexists(out):
-            raise UsageError(Problem("DS2TA-501", "the output exists already", shown, "remove it or choose another name with -o"))
-        out.parent.mkdir(parents=True, exist_ok=True)
-        directory = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-    except OSError as error:
-        raise UsageError(Problem("DS2TA-502", f"cannot be written: {error.strerror}", shown)) from error
-    try:
-        directory.chmod(0o755)
-        yield Staging(directory, out)
-    except OSError as error:
-        raise UsageError(Problem("DS2TA-502", f"cannot be written: {error.strerror or error}", shown)) from error
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)

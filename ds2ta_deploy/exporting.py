@@ -20,7 +20,6 @@ from ds2ta_deploy.artifact import (
     FileEntry,
     Manifest,
     encode_json,
-    stage,
     writer_versions,
 )
 from ds2ta_deploy.errors import InputError, ParityError, Problem, UsageError
@@ -30,6 +29,7 @@ from ds2ta_deploy.parity import ParityReport, Progress, compare_runtimes
 from ds2ta_deploy.report import build_report
 from ds2ta_deploy.runtimes.base import RUNTIMES, Runtime, open_runtime
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
+from ds2ta_deploy.staging import stage
 from ds2ta_deploy.synthetic import synthetic_pixels
 from ds2ta_deploy.verification import Values, wanted_values
 

@@ -3,11 +3,12 @@ import importlib.util
 import pytest
 from support import frozen
 
-from ds2ta_deploy.artifact import GRAPH, Artifact, stage
+from ds2ta_deploy.artifact import GRAPH, Artifact
 from ds2ta_deploy.errors import InputError, MissingRuntimeError, UsageError
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.runtimes import base
 from ds2ta_deploy.runtimes.base import RUNTIMES, open_runtime, require_known, require_torch
+from ds2ta_deploy.staging import stage
 
 
 @pytest.fixture(scope="module")

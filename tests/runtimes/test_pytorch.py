@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-d
 from builders import EVENTS, assert_fires, pixels_for, tiny_config, trace_of
 from support import assert_all_equal, frozen, some_manifest
 
-from ds2ta_deploy.artifact import GRAPH, FileEntry, stage
+from ds2ta_deploy.artifact import GRAPH, FileEntry
 from ds2ta_deploy.checkpoints import save_checkpoint
 from ds2ta_deploy.errors import InputError, UnsupportedError, UsageError
 from ds2ta_deploy.exporters.onnx import to_onnx
@@ -23,6 +23,7 @@ from ds2ta_deploy.runtimes.onnx_reference import OnnxReferenceRuntime
 from ds2ta_deploy.runtimes.ort import OnnxRuntime
 from ds2ta_deploy.runtimes.pytorch import FloatRuntime, PytorchRuntime
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
+from ds2ta_deploy.staging import stage
 
 # --- the quantized model ---------------------------------------------------------------------------------------------
 

@@ -1,0 +1,79 @@
+"""Write an artifact whole or not at all: under a temporary name first, renamed when nothing can go wrong any more."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from ds2ta_deploy.artifact import MANIFEST, Artifact, FileEntry, Manifest, encode_json, is_artifact
+from ds2ta_deploy.errors import Problem, UsageError
+
+
+class Staging:
+    """A directory beside the output that becomes the output in one rename."""
+
+    def __init__(self, directory: Path, out: Path) -> None:
+        """Use :func:`stage` instead."""
+        self.directory = directory
+        self.out = out
+        self._files: dict[str, FileEntry] = {}
+
+    def write(self, files: Mapping[str, bytes]) -> None:
+        """Write files and remember their hashes."""
+        for name, data in files.items():
+            target = self.directory / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+            self._files[name] = FileEntry.of(data)
+
+    def artifact(self, manifest: Manifest) -> Artifact:
+        """Return what is staged so far as an artifact."""
+        return Artifact(self.directory, msgspec.structs.replace(manifest, files=dict(sorted(self._files.items()))))
+
+    def commit(self, manifest: Manifest, *, failed: bool = False) -> Artifact:
+        """Write the manifest and give the directory its name: OUT, or OUT.failed."""
+        staged = self.artifact(manifest)
+        (self.directory / MANIFEST).write_bytes(encode_json(staged.manifest))
+        target = failed_path(self.out) if failed else self.out
+        if failed and is_artifact(target):
+            shutil.rmtree(target)  # an earlier failure of the same export
+        self.directory.rename(target)
+        return Artifact(target, staged.manifest)
+
+
+def failed_path(out: Path) -> Path:
+    """Where an export whose verification failed is left: ``OUT.failed``, or with a number if that is taken by something else."""
+    target, number = out.with_name(f"{out.name}.failed"), 1
+    while os.path.lexists(target) and not is_artifact(target):
+        number += 1
+        target = out.with_name(f"{out.name}.failed-{number}")
+    return target
+
+
+@contextmanager
+def stage(out: Path) -> Iterator[Staging]:
+    """Stage an artifact; whatever goes wrong inside, nothing half-written is left behind.
+
+    Raises:
+        UsageError: DS2TA-501 when the output exists, DS2TA-502 when it cannot be written (full disk …).
+
+    """
+    shown, out = str(out), Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link at OUT
+    try:
+        if os.path.lexists(out):
+            raise UsageError(Problem("DS2TA-501", "the output exists already", shown, "remove it or choose another name with -o"))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        directory = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+    except OSError as error:
+        raise UsageError(Problem("DS2TA-502", f"cannot be written: {error.strerror}", shown)) from error
+    try:
+        directory.chmod(0o755)
+        yield Staging(directory, out)
+    except OSError as error:
+        raise UsageError(Problem("DS2TA-502", f"cannot be written: {error.strerror or error}", shown)) from error
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
