@@ -36,13 +36,6 @@ def written(tmp_path):
     return write(tmp_path / "out").path
 
 
-def problems_of(path, **options):
-    """Return what is wrong with an artifact, as (code, place below it)."""
-    with pytest.raises(InputError) as caught:
-        Artifact.open(path, **options)
-    return [(problem.code, os.path.relpath(problem.where, path)) for problem in caught.value.problems]
-
-
 # --- written whole ---------------------------------------------------------------------------------------------------
 
 
