@@ -19,13 +19,14 @@ from ds2ta_deploy.errors import Problem, UnsupportedError, UsageError
 from ds2ta_deploy.graph.intervals import Interval, bits_needed
 from ds2ta_deploy.graph.ops import Lif as LifOp
 from ds2ta_deploy.graph.ops import Linear as LinearOp
+from ds2ta_deploy.graph.ops import Readout as ReadoutOp
 from ds2ta_deploy.graph.ops import TemporalWindow as WindowOp
 from ds2ta_deploy.graph.ops import ValueType
 from ds2ta_deploy.graph.ranges import PROFILES, Profile
 from ds2ta_deploy.grid import fold_norm, leak_fraction, leak_is_exact, quantize_readout, quantize_table, simplest_fraction
 from ds2ta_deploy.models.attention import Denoiser, GuardBits, IntegerDenoiser, Scale, SpikingAttention
 from ds2ta_deploy.models.config import Ds2taConfig
-from ds2ta_deploy.models.ds2ta import Ds2ta, IntegerPixelEncoder, PixelEncoder
+from ds2ta_deploy.models.ds2ta import Ds2ta, IntegerPixelEncoder, IntegerReadout, PixelEncoder
 from ds2ta_deploy.models.layers import IntegerWindow, SpikingConv2d, SpikingLinear, TemporalWindow
 from ds2ta_deploy.models.neurons import IntegerLif, Lif
 
@@ -78,7 +79,7 @@ def quantize(model: Ds2ta, settings: Quantization | None = None) -> Ds2ta:
     For every output channel c with folded weights W' and threshold theta, ``theta_c = floor(q_max theta /
     max|W'_c|)`` and ``W_c = round(W'_c theta_c / theta)``: the membrane lives in units of ``theta / theta_c``
     and no multiplier is needed at run time. Guard bits of the temporal windows are the exact ones where
-    the profile's state is provably wide enough, otherwise the most that fit.
+    the profile's state is provably wide enough, otherwise the most that fit; so are the bits of the readout.
 
     Raises:
         UsageError: DS2TA-510 for settings out of range.
@@ -131,7 +132,25 @@ class _Quantizer:
             self._linear(block.mlp.fc1, f"blocks.{index}.mlp.fc1", largest_count + 1)
             self._linear(block.mlp.fc2, f"blocks.{index}.mlp.fc2", 1)
             largest_count += 2
-        model.head = quantize_readout(model.head, self.settings.weight_bits, self.tokens * self.config.time_steps)
+        model.head = self._readout(model.head, self.tokens * self.config.time_steps, largest_count)
+
+    def _readout(self, readout: nn.Module, summands: int, largest_count: int) -> IntegerReadout:
+        """Weights as wide as the settings say, or less: the most bits with which the sum provably fits the state.
+
+        A channel of the last value reaches ``largest_count`` in each of ``summands`` token-steps. Where not even 2
+        bits fit, the range proof of the frozen graph says so.
+        """
+        widest = self.settings.weight_bits
+        for bits in range(widest, 1, -1):
+            quantized = quantize_readout(readout, bits, summands)
+            weight, bias = (part.detach().numpy() for part in (quantized.weight, quantized.bias))
+            op = ReadoutOp("", (), (), weight.astype(np.int64), bias.astype(np.int32))
+            kind = ValueType((1, None, summands, weight.shape[1]), "uint8")
+            if op.infer_ranges([Interval.of(0, largest_count)], [kind])[0].bits <= self.profile.state_bits:
+                if bits < widest:
+                    self.notes.append(f"head: {bits}-bit weights, with which its sum fits {self.profile.state_bits} bits")
+                return quantized
+        return quantize_readout(readout, widest, summands)
 
     def _tokens(self, model: Ds2ta) -> int:
         height, width = self.config.image_height, self.config.image_width
