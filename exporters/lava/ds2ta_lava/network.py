@@ -1,0 +1,169 @@
+"""Reads ``graph.json`` and ``tensors.npz``: the processes, and what passes between them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arithmetic import Cell, Step
+
+SCHEMA = "ds2ta-lava/1"
+
+
+class NetworkError(ValueError):
+    """The files, or the inputs, do not describe a network that can run."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """What an observed value looks like.
+
+    Attributes:
+        shape: of one sample in one time step.
+        dtype: storage type.
+        steps: time steps that have it: T, or 1 for what a still picture gives once; 0 for the logits of a whole sample.
+
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    steps: int
+
+
+@dataclass(frozen=True)
+class Process:
+    """One leaf process.
+
+    Attributes:
+        name: dotted name, unique.
+        kind: ``Encoder``, ``SpikingConv2d``, ``SpikingLinear``, ``SpikingAttention``, ``Elementwise`` or ``Readout``.
+        block: name of the block it belongs to.
+        inputs: names of the values it receives, one a port, in port order.
+        output: name of the value it sends in every time step.
+        steps: what it computes.
+
+    """
+
+    name: str
+    kind: str
+    block: str
+    inputs: tuple[str, ...]
+    output: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that can be run.
+
+    Attributes:
+        name: what it was exported from.
+        time_steps: T; all state is cleared when a sample's T steps are over.
+        state_bits: bits of sums, currents and membranes.
+        input_name: name of the input.
+        input_shape: of one sample, ``[H, W, C]`` or, for frames, ``[T, H, W, C]``.
+        still: whether one picture is shown at every time step.
+        output: name of the logits.
+        populations: names of the values that pass between populations, also inside a fused process.
+        values: every value, by name.
+        processes: in an order in which they can run within a time step.
+
+    """
+
+    name: str
+    time_steps: int
+    state_bits: int
+    input_name: str
+    input_shape: tuple[int, ...]
+    still: bool
+    output: str
+    populations: tuple[str, ...]
+    values: dict[str, Value]
+    processes: tuple[Process, ...]
+
+    def cell(self, process: Process) -> Cell:
+        """Return the process' arithmetic, with empty state."""
+        wide = frozenset(name for step in process.steps for name in step.outputs if self.values[name].dtype == "int32")
+        return Cell(process.steps, wide, self.state_bits)
+
+    def arrange(self, inputs: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return inputs sample first: ``[B, H, W, C]`` as they are, frames ``[T, B, ...]`` as ``[B, T, ...]``.
+
+        Raises:
+            NetworkError: when dtype or shape is not the network's.
+
+        """
+        samples_first = inputs if self.still or inputs.ndim < 2 else inputs.swapaxes(0, 1)
+        if inputs.dtype != np.uint8 or samples_first.shape[1:] != self.input_shape or not len(samples_first):
+            wanted = list(self.input_shape)
+            wanted.insert(0 if self.still else 1, -1)
+            raise NetworkError(f"{self.input_name} is {inputs.dtype} {inputs.shape}, the network takes uint8 {wanted} (-1: any number)")
+        return np.ascontiguousarray(samples_first)
+
+    def check_wanted(self, wanted: Sequence[str]) -> None:
+        """Raise NetworkError for names that are no values of the network."""
+        unknown = [name for name in wanted if name not in self.values]
+        if unknown:
+            raise NetworkError(f"no such values: {', '.join(unknown)}")
+
+
+def read_network(directory: Path) -> Network:
+    """Read the two files.
+
+    Raises:
+        NetworkError: when a file is missing, of another schema, or they do not fit together.
+
+    """
+    try:
+        data = json.loads((directory / "graph.json").read_text(encoding="utf-8"))
+        with np.load(directory / "tensors.npz", allow_pickle=False) as file:
+            tensors = {name: file[name] for name in file.files}
+        return _build(data, tensors)
+    except NetworkError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise NetworkError(f"{directory} holds no network: {type(error).__name__}: {error}") from error
+
+
+def _build(data: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Network:
+    if data["schema"] != SCHEMA:
+        raise NetworkError(f"graph.json has schema {data['schema']!r}, this program reads {SCHEMA!r}")
+    processes = tuple(
+        Process(
+            entry["name"],
+            entry["kind"],
+            entry["block"],
+            tuple(entry["inputs"]),
+            entry["output"],
+            tuple(_step(step, tensors) for step in entry["steps"]),
+        )
+        for entry in data["processes"]
+    )
+    values = {name: Value(tuple(entry["shape"]), entry["dtype"], entry["steps"]) for name, entry in data["values"].items()}
+    for array in tensors.values():
+        if array.dtype.kind not in "iu":
+            raise NetworkError(f"tensors.npz holds {array.dtype}, only integers are allowed")
+    head = data["input"]
+    return Network(
+        data["name"],
+        data["time_steps"],
+        data["state_bits"],
+        head["name"],
+        tuple(head["shape"]),
+        head["still"],
+        data["output"]["name"],
+        tuple(data["populations"]),
+        values,
+        processes,
+    )
+
+
+def _step(entry: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Step:
+    held = {field: tensors[name] for field, name in entry["tensors"].items()}
+    return Step(entry["op"], tuple(entry["inputs"]), tuple(entry["outputs"]), dict(entry["integers"]), held, entry["once"])

@@ -1,0 +1,228 @@
+"""The leaf processes, one operating-system process each, and the hierarchy above them.
+
+Lava's compiler executes this file several times under a name without a package, so it imports nothing of its
+neighbours: what a process computes arrives as its parameter ``cell`` (see ``arithmetic.Cell``).
+
+Time-step contract: in every step a process receives one value on each in-port, computes, and sends one value;
+there is no delay on a wire, so T model steps are T Lava steps. State is cleared before the first of every T steps.
+"""
+
+import traceback
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.model.py.ports import PyInPort, PyOutPort
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.model.sub.model import AbstractSubProcessModel
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+
+
+class Encoder(AbstractProcess):
+    """The first layer, outside the cores: reads pixels, sends spikes.
+
+    Args of all leaves:
+        cell: what it computes in one time step.
+        time_steps: T.
+        receives: names of the values on its in-ports.
+        sends: name of the value on its out-port.
+        shapes: shape of each in-port's value, then of the out-port's.
+        record: name of a value -> (file, dtype, steps); what it computes of them is appended to the files.
+        failures: directory into which it writes the traceback of whatever goes wrong.
+        pixels: .npy file of all samples, sample first.
+        still: whether a sample is one picture, shown at every step.
+
+    """
+
+    def __init__(self, **parameters):
+        super().__init__(**parameters)
+        self.s_out = OutPort(shape=parameters["shapes"][-1])
+
+
+class Population1(AbstractProcess):
+    """A population with one in-port: weights, temporal window, neuron (and pooling); or the readout."""
+
+    def __init__(self, **parameters):
+        super().__init__(**parameters)
+        self.in_0 = InPort(shape=parameters["shapes"][0])
+        self.s_out = OutPort(shape=parameters["shapes"][-1])
+
+
+class Population2(AbstractProcess):
+    """A population with two in-ports: what it weighs, and a residual that it adds to its spikes."""
+
+    def __init__(self, **parameters):
+        super().__init__(**parameters)
+        self.in_0 = InPort(shape=parameters["shapes"][0])
+        self.in_1 = InPort(shape=parameters["shapes"][1])
+        self.s_out = OutPort(shape=parameters["shapes"][-1])
+
+
+class Population3(AbstractProcess):
+    """A population with three in-ports: attention's query, key and value."""
+
+    def __init__(self, **parameters):
+        super().__init__(**parameters)
+        self.in_0 = InPort(shape=parameters["shapes"][0])
+        self.in_1 = InPort(shape=parameters["shapes"][1])
+        self.in_2 = InPort(shape=parameters["shapes"][2])
+        self.s_out = OutPort(shape=parameters["shapes"][-1])
+
+
+class _LeafModel(PyLoihiProcessModel):
+    """Receive, compute, record, send; a failure leaves its traceback in a file, because Lava would hide it and hang."""
+
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+
+    def __init__(self, proc_params):
+        super().__init__(proc_params)
+        self.parameters = proc_params
+        self.files = {}
+
+    def run_spk(self):
+        """Run one time step."""
+        try:
+            self.step((self.time_step - 1) % self.parameters["time_steps"])
+        except Exception:
+            directory, name = self.parameters["failures"], self.parameters["sends"]
+            partial = directory / f".{name}"
+            partial.write_text(f"in the process that sends {name}, Lava step {self.time_step}\n{traceback.format_exc()}")
+            partial.rename(directory / name)
+            raise
+
+    def receive(self, _step):
+        """Return what arrived, by the values' names."""
+        return {name: getattr(self, f"in_{port}").recv() for port, name in enumerate(self.parameters["receives"])}
+
+    def step(self, step):
+        """Compute one time step, the first of a sample with cleared state."""
+        cell = self.parameters["cell"]
+        if step == 0:
+            cell.reset()
+        values = cell.advance(self.receive(step))
+        for name, (path, dtype, steps) in self.parameters["record"].items():
+            if step < steps or (steps == 0 and step == self.parameters["time_steps"] - 1):
+                if name not in self.files:
+                    self.files[name] = path.open("ab", buffering=0)
+                self.files[name].write(np.ascontiguousarray(values[name].astype(dtype)).tobytes())
+        self.s_out.send(values[self.parameters["sends"]].astype(np.int32))
+
+
+@implements(proc=Encoder, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class EncoderModel(_LeafModel):
+    """Reads the pixels of the present sample from a file."""
+
+    def receive(self, step):
+        """Return the sample's picture, or its frame of this step."""
+        if "pixels" not in self.files:
+            self.files["pixels"] = np.load(self.parameters["pixels"], mmap_mode="r")
+        sample = self.files["pixels"][(self.time_step - 1) // self.parameters["time_steps"]]
+        return {self.parameters["receives"][0]: sample if self.parameters["still"] else sample[step]}
+
+
+@implements(proc=Population1, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class Population1Model(_LeafModel):
+    """One in-port."""
+
+    in_0: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+
+
+@implements(proc=Population2, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class Population2Model(_LeafModel):
+    """Two in-ports."""
+
+    in_0: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    in_1: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+
+
+@implements(proc=Population3, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class Population3Model(_LeafModel):
+    """Three in-ports."""
+
+    in_0: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    in_1: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    in_2: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+
+
+class Block(AbstractProcess):
+    """A block of the network: its populations wired up, its in- and out-ports those of the values that cross its border.
+
+    Args:
+        leaves: (process class, parameters) of each population, in order.
+        receives: name of a value that comes from outside -> its shape.
+        sends: name of a value that others read -> its shape.
+
+    """
+
+    def __init__(self, **parameters):
+        super().__init__(**parameters)
+        for port, shape in enumerate(parameters["receives"].values()):
+            setattr(self, f"in_{port}", InPort(shape=shape))
+        for port, shape in enumerate(parameters["sends"].values()):
+            setattr(self, f"out_{port}", OutPort(shape=shape))
+
+
+@implements(proc=Block, protocol=LoihiProtocol)
+@tag("fixed_pt")
+class BlockModel(AbstractSubProcessModel):
+    """Builds the populations."""
+
+    def __init__(self, proc):
+        parameters = proc.proc_params
+        made = {}
+        for index, (kind, settings) in enumerate(parameters["leaves"]):
+            leaf = kind(**settings)
+            setattr(self, f"leaf_{index}", leaf)
+            made[settings["sends"]] = leaf.s_out
+            ports = [] if kind is Encoder else settings["receives"]
+            for port, name in enumerate(ports):
+                target = getattr(leaf, f"in_{port}")
+                if name in made:
+                    made[name].connect(target)
+                else:
+                    getattr(proc.in_ports, f"in_{list(parameters['receives']).index(name)}").connect(target)
+        for port, name in enumerate(parameters["sends"]):
+            made[name].connect(getattr(proc.out_ports, f"out_{port}"))
+
+
+class SpikingTransformer(AbstractProcess):
+    """The whole network; its out-port sends the logits of a sample in the last of its T steps, running sums before.
+
+    Args:
+        blocks: parameters of each block, in order.
+        sends: name of the logits.
+        shape: of the logits.
+
+    """
+
+    def __init__(self, **parameters):
+        super().__init__(**parameters)
+        self.logits_out = OutPort(shape=parameters["shape"])
+
+
+@implements(proc=SpikingTransformer, protocol=LoihiProtocol)
+@tag("fixed_pt")
+class SpikingTransformerModel(AbstractSubProcessModel):
+    """Builds the blocks."""
+
+    def __init__(self, proc):
+        made: dict[str, OutPort] = {}
+        for index, settings in enumerate(proc.proc_params["blocks"]):
+            block = Block(**settings)
+            setattr(self, f"block_{index}", block)
+            for port, name in enumerate(settings["receives"]):
+                made[name].connect(getattr(block, f"in_{port}"))
+            for port, name in enumerate(settings["sends"]):
+                made[name] = getattr(block, f"out_{port}")
+        made[proc.proc_params["sends"]].connect(proc.out_ports.logits_out)

@@ -1,0 +1,123 @@
+"""The process that runs Lava: ``python -m ds2ta_lava.worker JOB``, started by ``supervisor.py`` in a session of its own.
+
+Lava hides what a process raises, and then hangs. A thread watches instead: a traceback that a process left, a
+child that is gone, a supervisor that is gone. It writes down the reason and ends the whole group with SIGTERM,
+upon which Python's resource tracker still clears the shared memory; SIGKILL would leak it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import numpy as np
+
+from .network import Network, NetworkError, read_network
+
+#: Seconds between two looks.
+_INTERVAL = 0.05
+
+#: Seconds that Lava's own way of stopping may take.
+_STOPPING = 10.0
+
+
+def give_reason(job: Path, kind: str, text: str) -> None:
+    """Write down why the run ended; the first reason counts."""
+    target = job / "reason.json"
+    if not target.exists():
+        partial = job / f"reason.{os.getpid()}"
+        partial.write_text(json.dumps({"kind": kind, "text": text}), encoding="utf-8")
+        partial.rename(target)
+
+
+def end_group() -> None:
+    """End this process and all its children, unless the group is not ours."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGTERM)
+    os._exit(1)
+
+
+class Watch(threading.Thread):
+    """Looks after the children while they run."""
+
+    def __init__(self, job: Path, children: list[BaseProcess]) -> None:
+        super().__init__(daemon=True)
+        self.job = job
+        self.children = children
+        self.parent = os.getppid()
+        self.running = True
+
+    def run(self) -> None:
+        """Look until the run is over."""
+        while self.running:
+            failed = sorted(path for path in (self.job / "failures").iterdir() if not path.name.startswith("."))
+            if failed:
+                give_reason(self.job, "raised", failed[0].read_text(encoding="utf-8"))
+                end_group()
+            gone = [child for child in self.children if child.exitcode is not None]
+            if gone and self.running:
+                time.sleep(_INTERVAL)  # a process that raised may still be writing its traceback
+                if not any((self.job / "failures").iterdir()):
+                    give_reason(self.job, "died", f"a process of the network ended with exit code {gone[0].exitcode}")
+                    end_group()
+            if os.getppid() != self.parent:
+                end_group()
+            time.sleep(_INTERVAL)
+
+
+def run(job: Path) -> None:
+    """Do the job: build the network, run all samples, write the trace."""
+    settings = json.loads((job / "job.json").read_text(encoding="utf-8"))
+    network = read_network(Path(settings["network"]))
+    wanted = list(dict.fromkeys([*settings["wanted"], network.output]))
+    network.check_wanted(wanted)
+    samples = network.arrange(np.load(job / "inputs.npy", mmap_mode="r"))
+    np.save(job / "pixels.npy", samples)
+    files = {name: job / f"value-{index}.bin" for index, name in enumerate(wanted)}
+    try:
+        from . import build
+    except Exception:
+        give_reason(job, "missing", traceback.format_exc())
+        raise
+    root = build.build(network, build.Recording(files, job / "pixels.npy", job / "failures"))
+    build.start(root)
+    watch = Watch(job, active_children())
+    watch.start()
+    build.run_steps(root, len(samples) * network.time_steps)
+    watch.running = False
+    write_trace(job, network, files, len(samples))
+    threading.Timer(_STOPPING, end_group).start()
+    root.stop()
+    os._exit(0)
+
+
+def write_trace(job: Path, network: Network, files: dict[str, Path], samples: int) -> None:
+    """Put the recorded integers together: ``[T, B, ...]`` of each value, ``[B, classes]`` of the logits."""
+    trace = {}
+    for name, path in files.items():
+        kind = network.values[name]
+        data = np.fromfile(path, kind.dtype).reshape(samples, max(kind.steps, 1), *kind.shape)
+        trace[name] = data[:, 0] if kind.steps == 0 else data.swapaxes(0, 1)
+    with (job / "trace.partial").open("wb") as file:
+        np.savez(file, **trace)  # type: ignore[arg-type]
+    (job / "trace.partial").rename(job / "trace.npz")
+
+
+if __name__ == "__main__":
+    directory = Path(sys.argv[1])
+    try:
+        run(directory)
+    except NetworkError as error:
+        give_reason(directory, "invalid", str(error))
+        end_group()
+    except Exception:  # noqa: BLE001 - the supervisor reports it
+        give_reason(directory, "failed", traceback.format_exc())
+        end_group()

@@ -1,0 +1,139 @@
+"""Writes ``lava/``: the process graph as data, its tensors, the package that runs them, and how to."""
+
+import dataclasses
+import io
+import json
+from typing import Any
+
+import numpy as np
+
+from ds2ta_deploy.errors import Problem, UnsupportedError
+from ds2ta_deploy.exporters.lava.processes import LeafProcess, leaf_processes
+from ds2ta_deploy.exporters.lava.readme import README
+from ds2ta_deploy.graph import ops
+from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.graph.ops import Op
+from ds2ta_deploy.graph.populations import population_values
+from ds2ta_deploy.graph.ranges import PROFILES, prove
+from ds2ta_deploy.lava_package import LAVA, package_files
+
+SCHEMA = "ds2ta-lava/1"
+
+#: Ops that ``ds2ta_lava/arithmetic.py`` can compute.
+_KNOWN = (
+    *(ops.Add, ops.Conv2d, ops.InputTable, ops.Lif, ops.Linear, ops.Lookup, ops.MatMul),
+    *(ops.MaxPool2d, ops.MergeHeads, ops.Readout, ops.Repeat, ops.SplitHeads, ops.TemporalWindow, ops.Tokens),
+)
+
+
+def to_lava(graph: Graph) -> dict[str, bytes]:
+    """Return the files of the Lava target, by name relative to the artifact; equal graphs give equal bytes.
+
+    Raises:
+        UnsupportedError: DS2TA-220 for every value that does not fit 24-bit state, with the bits it needs; DS2TA-240
+            for ops that have no Lava form and for weights of more than 8 bits behind the encoder; DS2TA-241 for
+            populations that do not fit a process.
+
+    Example:
+        >>> sorted(to_lava(graph))[0]  # doctest: +SKIP
+        'lava/README.md'
+
+    """
+    profile = PROFILES["loihi"]
+    prove(graph, profile)
+    unknown = [op for op in graph if not isinstance(op, _KNOWN)]
+    if unknown:
+        raise UnsupportedError(Problem("DS2TA-240", f"the op {type(op).__name__} has no Lava form", op.name) for op in unknown)
+    leaves = leaf_processes(graph)
+    _check_weights(leaves)
+    data = describe(graph, leaves, profile.state_bits)
+    files = {
+        "graph.json": json.dumps(data, indent=1).encode() + b"\n",
+        "tensors.npz": _tensors(graph),
+        "README.md": README.format(name=graph.name, input=graph.input_name, time_steps=data["time_steps"]).encode(),
+        **package_files(),
+    }
+    return {f"{LAVA}/{name}": files[name] for name in sorted(files)}
+
+
+def describe(graph: Graph, leaves: list[LeafProcess], state_bits: int) -> dict[str, Any]:
+    """Return the content of ``graph.json``; the exported README documents it."""
+    steps = max(kind.shape[0] or 1 for name, kind in graph.types.items() if name not in (graph.input_name, graph.output))
+    still = graph.input_type.shape[0] is None
+    blocks = {leaf.block: [other.name for other in leaves if other.block == leaf.block] for leaf in leaves}
+    sender = {leaf.output: leaf.name for leaf in leaves}
+    return {
+        "schema": SCHEMA,
+        "name": graph.name,
+        "time_steps": steps,
+        "state_bits": state_bits,
+        "time_step_contract": "A process receives one value on each in-port, computes, and sends one value, all in the same time "
+        "step; there is no delay on a connection. All state is cleared before the first of every time_steps steps.",
+        "input": {"name": graph.input_name, "shape": [size for size in graph.input_type.shape if size is not None], "still": still},
+        "output": {"name": graph.output, "scale": graph.output_scale},
+        "populations": list(population_values(graph)),
+        "hierarchy": {"network": graph.name, "blocks": [{"name": name, "processes": members} for name, members in blocks.items()]},
+        "processes": [_process(graph, leaf, steps) for leaf in leaves],
+        "connections": [
+            {"from": [sender[name], "s_out"], "to": [leaf.name, f"in_{port}"], "value": name}
+            for leaf in leaves
+            for port, name in enumerate(leaf.inputs)
+            if name in sender
+        ],
+        "values": {name: _value(graph, name) for name in graph.types if name != graph.input_name},
+    }
+
+
+def _value(graph: Graph, name: str) -> dict[str, Any]:
+    """Shape of one sample in one step; ``steps`` says in how many steps of a sample the value is there, 0: after the last."""
+    kind = graph.types[name]
+    if name == graph.output:
+        return {"shape": list(kind.shape[1:]), "dtype": kind.dtype, "steps": 0}
+    return {"shape": list(kind.shape[2:]), "dtype": kind.dtype, "steps": kind.shape[0]}
+
+
+def _process(graph: Graph, leaf: LeafProcess, steps: int) -> dict[str, Any]:
+    return {
+        "name": leaf.name,
+        "kind": leaf.kind,
+        "block": leaf.block,
+        "inputs": list(leaf.inputs),
+        "output": leaf.output,
+        "steps": [_step(graph, op, steps) for op in leaf.ops],
+    }
+
+
+def _step(graph: Graph, op: Op, steps: int) -> dict[str, Any]:
+    return {
+        "op": type(op).__name__,
+        "inputs": list(op.inputs),
+        "outputs": list(op.outputs),
+        "integers": {name: int(getattr(op, name)) for name in _fields(op) if name in op.INTEGERS},
+        "tensors": {name: f"{op.name}/{name}" for name in _fields(op) if name in op.ARRAYS},
+        "once": graph.types[op.outputs[0]].shape[0] == 1 and steps > 1,
+    }
+
+
+def _fields(op: Op) -> list[str]:
+    return [field.name for field in dataclasses.fields(op)]
+
+
+def _tensors(graph: Graph) -> bytes:
+    """Uncompressed, so that the bytes do not depend on a compressor's version."""
+    arrays = {f"{op.name}/{name}": np.ascontiguousarray(getattr(op, name)) for op in graph for name in sorted(op.ARRAYS)}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _check_weights(leaves: list[LeafProcess]) -> None:
+    """Weights of more than 8 bits are for the encoder, which runs outside the cores."""
+    problems = []
+    for leaf in leaves:
+        for op in leaf.ops:
+            weight = getattr(op, "weight", None)
+            if leaf.kind != "Encoder" and isinstance(weight, np.ndarray) and (weight.min() < -128 or weight.max() > 127):
+                what = f"has weights in [{weight.min()}, {weight.max()}], which 8 bits cannot store"
+                problems.append(Problem("DS2TA-240", what, op.name, "use fewer weight bits for this layer"))
+    if problems:
+        raise UnsupportedError(problems)

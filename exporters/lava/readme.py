@@ -1,0 +1,63 @@
+"""The README.md that every Lava export carries: how to run it, and what its files hold."""
+
+#: Formatted with ``name``, ``input`` and ``time_steps``.
+README = """\
+# {name}: a spiking transformer as a process graph
+
+Three lines run it. They need Python 3.10 or later and this directory, nothing else:
+
+```
+pip install numpy scipy networkx asteval
+pip install --ignore-requires-python --no-deps lava-nc==0.10.0
+python -m ds2ta_lava inputs.npz trace.npz
+```
+
+`inputs.npz` holds uint8 `{input}`; `trace.npz` receives the spikes, counts and logits of every population by name, time
+first. `--engine stepper` computes the same integers with NumPy alone. `python -m ds2ta_lava --help` lists the rest.
+(lava-nc 0.10.0 is the last release and declares Python 3.10 only; the package mends the one line that later versions
+reject while it is being imported, hence the second line's options.)
+
+Lava's simulator checks what the processes compute. Nothing here was run on a chip.
+
+## Files
+
+`graph.json`, schema `ds2ta-lava/1`:
+
+| key | meaning |
+|---|---|
+| `time_steps` | T: steps of one sample; state (membranes, window histories, running sums) is cleared before each sample |
+| `state_bits` | two's-complement bits of every sum, current and membrane; more raises an error, nothing wraps |
+| `time_step_contract` | when a process receives and sends |
+| `input` | name, shape of one sample, and whether it is one `still` picture that is shown at every step |
+| `output` | name of the logits; real logits are `scale` times the integers |
+| `populations` | names of the values that pass between populations |
+| `hierarchy` | network, its blocks, their processes |
+| `processes` | name, `kind`, `block`, the values it receives (port `in_0`, `in_1` …), the value it sends (port `s_out`), its `steps` |
+| `connections` | out-port to in-port, and the value on the wire |
+| `values` | every value: shape of one sample in one step, storage type, and in how many steps of a sample it exists (0: at the end) |
+
+The kind `Encoder` is the first layer with its table of pixels; it runs outside the cores and may hold wider weights.
+`SpikingConv2d`, `SpikingLinear`: weights of at most 8 bits, temporal window, neuron, and the pooling, residual sum or
+reshaping behind it. `SpikingAttention`: query by key, table, map by value, neuron. `Readout`: the sum over tokens and time.
+
+A step of a process is one op: its name, the values it reads and makes, its `integers`, and its `tensors` by their names in
+`tensors.npz` (`once`: it runs in a sample's first time step only and its value stays). `>>` floors:
+
+| op | meaning |
+|---|---|
+| InputTable | `out[y, x, c] = table[c, in[y, x, c]]` |
+| Conv2d | stride 1, zero padding, weight `[out, k, k, in]`: `out[y, x] = sum_ij W[:, i, j] in[y + i - k//2, x + j - k//2]` |
+| Linear | `out[n] = W in[n]` |
+| Repeat | the still value at every step |
+| TemporalWindow | `out[t] = sum_(m < taps, m <= t) ((in[t-m] << guard_bits) >> (decay m)) + (bias << guard_bits)` |
+| Lif | `V[t] = (V[t-1] (1 - s[t-1]) leak_numerator >> leak_shift) + in[t]`; `s[t] = V[t] >= threshold`; outputs `s`, `V` |
+| MaxPool2d | 3x3, stride 2, padding 1; of spikes: OR |
+| Add | residual sum: a small count |
+| Tokens | `[H, W, C] -> [H W, C]` |
+| SplitHeads, MergeHeads | `[N, D] <-> [heads, N, D / heads]` |
+| MatMul | `left right^T` when `transpose_right` is 1, else `left right`, per head |
+| Lookup | `out[h, i, j] = table[h, in[h, i, j]]` |
+| Readout | `logits = sum_t sum_n W in[t, n] + bias` |
+
+`ds2ta_lava/arithmetic.py` is these rules as code, `stepper.py` chains them without Lava, `processes/` with it.
+"""
