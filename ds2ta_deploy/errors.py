@@ -12,6 +12,7 @@ code  meaning                                    exit code
 3xx   two engines computed different integers    1
 4xx   an optional runtime is not installed       5
 5xx   the command was used wrongly               2
+6xx   an engine broke down or did not end        6
 ====  =========================================  =========
 """
 
@@ -80,6 +81,12 @@ class MissingRuntimeError(Ds2taError):
     """An optional dependency is not installed (4xx); the message names the installing command."""
 
     exit_code = 5
+
+
+class RuntimeFailedError(Ds2taError):
+    """An engine of its own process broke down or did not end (6xx); it was cleared away."""
+
+    exit_code = 6
 
 
 class UsageError(Ds2taError):

@@ -14,7 +14,6 @@ from ds2ta_deploy.artifact import (
     GOLDEN_INPUTS,
     GOLDEN_VALUES,
     GRAPH,
-    MODEL,
     REPORT,
     Artifact,
     FileEntry,
@@ -31,13 +30,11 @@ from ds2ta_deploy.runtimes.base import RUNTIMES, Runtime, open_runtime
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
 from ds2ta_deploy.staging import stage
 from ds2ta_deploy.synthetic import synthetic_pixels
+from ds2ta_deploy.targets import find_target
 from ds2ta_deploy.verification import Values, wanted_values
 
 if TYPE_CHECKING:
     from ds2ta_deploy.models.ds2ta import Ds2ta
-
-#: What can be exported to, and what it is.
-TARGETS: dict[str, str] = {"onnx": "one ONNX file of integer ops that any stock ONNX Runtime executes"}
 
 #: Number of synthetic samples that an export is verified on when no inputs are given.
 SYNTHETIC_SAMPLES = 8
@@ -60,7 +57,8 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
     inputs: NDArray[np.uint8] | None = None,
     inline: bool = False,
     verify: bool = True,
-    runtimes: str | Sequence[str] = "onnxruntime",
+    runtimes: str | Sequence[str] | None = None,
+    lava_python: str | Path | None = None,
     values: Values = "populations",
     progress: Progress | None = None,
     on_report: Callable[[ParityReport], None] | None = None,
@@ -69,7 +67,7 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
 
     Args:
         graph: what to export.
-        target: ``onnx``.
+        target: ``onnx`` or ``lava``.
         out: directory to write; must not exist.
         model: the quantized model behind the graph; when given, everything is compared with PyTorch,
             otherwise with the graph's own execution.
@@ -77,14 +75,15 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
         inputs: uint8 golden inputs; synthetic ones by default.
         inline: expand the ONNX functions, for engines that have none.
         verify: compare before the artifact gets its name.
-        runtimes: names of the runtimes to verify with; at least one must run the exported files.
+        runtimes: names of the runtimes to verify with, of which one must run the exported files; by default the target's.
+        lava_python: interpreter that has Lava, for the runtime ``lava``; the present one by default.
         values: which values to compare and hash.
         progress: told the number of samples done.
         on_report: told the result of the comparison, whatever it is.
 
     Raises:
         UsageError: DS2TA-501 the output exists, 502 it cannot be written, 506 unknown target, 509 no runtime
-            would run the exported files.
+            would run the exported files, 511 ``inline`` for a target without functions.
         UnsupportedError: when the graph does not fit the target.
         ParityError: when an integer differs; the artifact is then left as ``OUT.failed``.
 
@@ -93,18 +92,20 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
         >>> artifact = export(freeze(quantized), out="build/", model=quantized, checkpoint="ckpt.safetensors")  # doctest: +SKIP
 
     """
-    if target not in TARGETS:
-        raise UsageError(Problem("DS2TA-506", f"there is no target {target!r}", mend=f"there are: {', '.join(TARGETS)}"))
-    runtimes = [runtimes] if isinstance(runtimes, str) else runtimes
+    chosen = find_target(target)
+    if inline and not chosen.inlines:
+        raise UsageError(Problem("DS2TA-511", f"the target {target!r} has no functions to expand", mend="leave --inline out"))
+    runtimes = chosen.verify_with if runtimes is None else [runtimes] if isinstance(runtimes, str) else runtimes
+    python = None if lava_python is None else Path(lava_python)
     if verify:
         _require_execution(target, runtimes)
     inputs = default_inputs(graph) if inputs is None else inputs
     graph.check_input(inputs)
     manifest = _manifest(graph, target, model, checkpoint, inline=inline)
     with stage(Path(out)) as staging:
-        staging.write({GRAPH: serialize.to_bytes(graph), MODEL: _onnx_bytes(graph, inline=inline)})
+        staging.write({GRAPH: serialize.to_bytes(graph), **chosen.write(graph, inline)})
         staged = staging.artifact(manifest)
-        baseline, others = _contestants(graph, model, runtimes, staged) if verify else (ReferenceRuntime(graph), [])
+        baseline, others = _contestants(graph, model, runtimes, staged, python) if verify else (ReferenceRuntime(graph), [])
         report = compare_runtimes(graph, inputs, baseline, others, wanted_values(graph, values), progress=progress)
         if on_report is not None:
             on_report(report)
@@ -130,9 +131,11 @@ def _require_execution(target: str, runtimes: Sequence[str]) -> None:
         raise UsageError(Problem("DS2TA-509", what, mend=f"name one of: {', '.join(executing)}"))
 
 
-def _contestants(graph: Graph, model: "Ds2ta | None", runtimes: Sequence[str], staged: Artifact) -> tuple[Runtime, list[Runtime]]:
+def _contestants(
+    graph: Graph, model: "Ds2ta | None", runtimes: Sequence[str], staged: Artifact, lava_python: Path | None
+) -> tuple[Runtime, list[Runtime]]:
     """Return the baseline, PyTorch if its model is at hand, and what is compared with it."""
-    named = [open_runtime(name, staged) for name in runtimes if name not in (ReferenceRuntime.name, "torch")]
+    named = [open_runtime(name, staged, lava_python=lava_python) for name in runtimes if name not in (ReferenceRuntime.name, "torch")]
     reference = ReferenceRuntime(graph)
     if model is None:
         return reference, named
@@ -161,13 +164,6 @@ def _describe(checkpoint: Path) -> FileEntry:
         return FileEntry.of(checkpoint.read_bytes())
     except OSError as error:
         raise InputError(Problem("DS2TA-101", f"cannot be read: {error.strerror}", str(checkpoint))) from error
-
-
-def _onnx_bytes(graph: Graph, *, inline: bool) -> bytes:
-    from ds2ta_deploy.exporters.onnx import to_onnx
-
-    data: bytes = to_onnx(graph, inline=inline).SerializeToString(deterministic=True)
-    return data
 
 
 def _vectors(graph: Graph, inputs: NDArray[np.uint8], report: ParityReport) -> dict[str, bytes]:

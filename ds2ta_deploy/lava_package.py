@@ -8,6 +8,9 @@ LAVA = "lava"
 #: Name of the package, inside that directory.
 PACKAGE = "ds2ta_lava"
 
+#: The command that puts a working Lava in place.
+INSTALL = "ds2ta lava install"
+
 _SOURCE = Path(__file__).parent / "exporters" / "lava" / PACKAGE
 
 

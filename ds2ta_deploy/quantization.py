@@ -33,6 +33,9 @@ from ds2ta_deploy.models.neurons import IntegerLif, Lif
 #: Largest integer threshold of a layer, and of the first layer.
 MAX_THRESHOLD, MAX_FIRST_THRESHOLD = 2**14, 2**20
 
+#: Fewest bits that the readout's weights are narrowed to.
+MIN_READOUT_BITS = 4
+
 #: Most guard bits of a temporal window; more never fit 32-bit state.
 MAX_GUARD_BITS = 24
 
@@ -137,11 +140,11 @@ class _Quantizer:
     def _readout(self, readout: nn.Module, summands: int, largest_count: int) -> IntegerReadout:
         """Weights as wide as the settings say, or less: the most bits with which the sum provably fits the state.
 
-        A channel of the last value reaches ``largest_count`` in each of ``summands`` token-steps. Where not even 2
-        bits fit, the range proof of the frozen graph says so.
+        A channel of the last value reaches ``largest_count`` in each of ``summands`` token-steps. Where not even
+        four bits fit, the range proof of the frozen graph says so.
         """
         widest = self.settings.weight_bits
-        for bits in range(widest, 1, -1):
+        for bits in range(widest, min(widest, MIN_READOUT_BITS) - 1, -1):
             quantized = quantize_readout(readout, bits, summands)
             weight, bias = (part.detach().numpy() for part in (quantized.weight, quantized.bias))
             op = ReadoutOp("", (), (), weight.astype(np.int64), bias.astype(np.int32))

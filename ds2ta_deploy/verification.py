@@ -25,10 +25,15 @@ def wanted_values(graph: Graph, values: Values) -> tuple[str, ...]:
     return graph.observable if values == "all" else population_values(graph)
 
 
-def available_runtimes(*, with_checkpoint: bool) -> list[str]:
-    """Names of the runtimes besides the baseline that can run here."""
+def available_runtimes(target: str, *, with_checkpoint: bool, lava_python: Path | None = None) -> list[str]:
+    """Names of the runtimes besides the baseline that can run an artifact of this target here."""
     return [
-        name for name, info in RUNTIMES.items() if name != "reference" and info.available and (with_checkpoint or not info.needs_checkpoint)
+        name
+        for name, info in RUNTIMES.items()
+        if name != "reference"
+        and (info.available or (name == "lava" and lava_python is not None))
+        and (with_checkpoint or not info.needs_checkpoint)
+        and info.executes in ("", target)
     ]
 
 
@@ -38,6 +43,7 @@ def verify(
     *,
     inputs: NDArray[np.uint8] | None = None,
     checkpoint: str | Path | None = None,
+    lava_python: str | Path | None = None,
     values: Values = "populations",
     progress: Progress | None = None,
 ) -> ParityReport:
@@ -50,6 +56,7 @@ def verify(
         runtimes: names; by default every one that can run here.
         inputs: uint8; by default the artifact's golden inputs, for which hashes are recorded.
         checkpoint: compares with the quantized PyTorch model too.
+        lava_python: interpreter that has Lava, for the runtime ``lava``; the present one by default.
         values: which values to compare.
         progress: told the number of samples done.
 
@@ -78,16 +85,21 @@ def verify(
             raise InputError(Problem("DS2TA-157", f"has no hash of {name}", where, "export again") for name in missing)
     graph.check_input(inputs)
     path = Path(checkpoint) if checkpoint is not None else None
+    lava = Path(lava_python) if lava_python is not None else None
     asked = [runtimes] if isinstance(runtimes, str) else runtimes
-    names = list(asked if asked is not None else available_runtimes(with_checkpoint=path is not None))
+    names = list(asked if asked is not None else _default_runtimes(opened, path, lava))
     if path is not None:
         names.append("torch")
     baseline = open_runtime("torch" if "torch" in names else ReferenceRuntime.name, opened, path)
     compared = [name for name in dict.fromkeys([ReferenceRuntime.name, *names]) if name != baseline.name]
     if not compared and golden is None:
         raise UsageError(Problem("DS2TA-509", "there is nothing to compare the reference with", mend=f"name one of: {', '.join(RUNTIMES)}"))
-    others = [open_runtime(name, opened, path) for name in compared]
+    others = [open_runtime(name, opened, path, lava_python=lava) for name in compared]
     return compare_runtimes(graph, inputs, baseline, others, wanted_values(graph, values), golden=golden, progress=progress)
+
+
+def _default_runtimes(artifact: Artifact, checkpoint: Path | None, lava_python: Path | None) -> list[str]:
+    return available_runtimes(artifact.manifest.target, with_checkpoint=checkpoint is not None, lava_python=lava_python)
 
 
 def golden_inputs(artifact: Artifact) -> NDArray[np.uint8]:

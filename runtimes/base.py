@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ds2ta_deploy.artifact import Artifact
 from ds2ta_deploy.errors import MissingRuntimeError, Problem, UsageError
 from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.lava_package import INSTALL as _LAVA
 
 #: Name of a value -> its integers.
 Trace = dict[str, NDArray[np.integer]]
@@ -41,6 +42,20 @@ def require_known(graph: Graph, wanted: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
+class RuntimeOptions:
+    """What a runtime may need besides the artifact.
+
+    Attributes:
+        checkpoint: the file that the artifact was exported from.
+        lava_python: interpreter that has Lava; the present one by default.
+
+    """
+
+    checkpoint: Path | None = None
+    lava_python: Path | None = None
+
+
+@dataclass(frozen=True)
 class RuntimeInfo:
     """A runtime that can be asked for by name.
 
@@ -49,7 +64,7 @@ class RuntimeInfo:
         about: one line for people.
         needs: modules it imports.
         install: the one command that installs them.
-        open: makes it from an artifact and, if needed, the checkpoint's path.
+        open: makes it from an artifact and the options.
         needs_checkpoint: whether it runs the PyTorch model and so needs the checkpoint.
         executes: the target whose files it runs; empty for those that run the graph or the model.
 
@@ -59,7 +74,7 @@ class RuntimeInfo:
     about: str
     needs: tuple[str, ...]
     install: str
-    open: Callable[[Artifact, Path | None], Runtime]
+    open: Callable[[Artifact, RuntimeOptions], Runtime]
     needs_checkpoint: bool = False
     executes: str = ""
 
@@ -69,30 +84,42 @@ class RuntimeInfo:
         return all(importlib.util.find_spec(module) is not None for module in self.needs)
 
 
-def _open_reference(artifact: Artifact, _checkpoint: Path | None) -> Runtime:
+def _open_reference(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
     from ds2ta_deploy.runtimes.reference import ReferenceRuntime
 
     return ReferenceRuntime(artifact.graph)
 
 
-def _open_pytorch(artifact: Artifact, checkpoint: Path | None) -> Runtime:
+def _open_pytorch(artifact: Artifact, options: RuntimeOptions) -> Runtime:
     from ds2ta_deploy.runtimes.pytorch import open_quantized
 
-    if checkpoint is None:
+    if options.checkpoint is None:
         raise UsageError(Problem("DS2TA-503", "the runtime 'torch' runs the checkpoint itself", mend="give it with --checkpoint FILE"))
-    return open_quantized(artifact, checkpoint)
+    return open_quantized(artifact, options.checkpoint)
 
 
-def _open_onnxruntime(artifact: Artifact, _checkpoint: Path | None) -> Runtime:
+def _open_onnxruntime(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
     from ds2ta_deploy.runtimes.ort import OnnxRuntime
 
     return OnnxRuntime.from_artifact(artifact)
 
 
-def _open_onnx_reference(artifact: Artifact, _checkpoint: Path | None) -> Runtime:
+def _open_onnx_reference(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
     from ds2ta_deploy.runtimes.onnx_reference import OnnxReferenceRuntime
 
     return OnnxReferenceRuntime.from_artifact(artifact)
+
+
+def _open_lava(artifact: Artifact, options: RuntimeOptions) -> Runtime:
+    from ds2ta_deploy.runtimes.lava_process import LavaRuntime
+
+    return LavaRuntime.from_artifact(artifact, options.lava_python)
+
+
+def _open_lava_stepper(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
+    from ds2ta_deploy.runtimes.lava_process import LavaStepperRuntime
+
+    return LavaStepperRuntime.from_artifact(artifact)
 
 
 _BASE = "pip install ds2ta-deploy"
@@ -113,11 +140,15 @@ RUNTIMES: dict[str, RuntimeInfo] = {
             _open_onnx_reference,
             executes="onnx",
         ),
+        RuntimeInfo("lava", "Lava's simulator on the exported process graph", ("lava",), _LAVA, _open_lava, executes="lava"),
+        RuntimeInfo(
+            "lava-stepper", "the exported process graph in NumPy, step by step", ("numpy",), _BASE, _open_lava_stepper, executes="lava"
+        ),
     )
 }
 
 
-def open_runtime(name: str, artifact: Artifact, checkpoint: Path | None = None) -> Runtime:
+def open_runtime(name: str, artifact: Artifact, checkpoint: Path | None = None, *, lava_python: Path | None = None) -> Runtime:
     """Open a runtime by name.
 
     Raises:
@@ -128,9 +159,10 @@ def open_runtime(name: str, artifact: Artifact, checkpoint: Path | None = None) 
     info = RUNTIMES.get(name)
     if info is None:
         raise UsageError(Problem("DS2TA-504", f"there is no runtime {name!r}", mend=f"there are: {', '.join(RUNTIMES)}"))
-    if not info.available:
+    elsewhere = name == "lava" and lava_python is not None
+    if not info.available and not elsewhere:
         raise MissingRuntimeError(Problem("DS2TA-401", f"the runtime {name!r} needs {', '.join(info.needs)}", mend=info.install))
-    return info.open(artifact, checkpoint)
+    return info.open(artifact, RuntimeOptions(checkpoint, lava_python))
 
 
 def require_torch() -> None:

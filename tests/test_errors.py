@@ -3,7 +3,16 @@ import dataclasses
 import pytest
 
 from ds2ta_deploy import errors
-from ds2ta_deploy.errors import Ds2taError, InputError, MissingRuntimeError, ParityError, Problem, UnsupportedError, UsageError
+from ds2ta_deploy.errors import (
+    Ds2taError,
+    InputError,
+    MissingRuntimeError,
+    ParityError,
+    Problem,
+    RuntimeFailedError,
+    UnsupportedError,
+    UsageError,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +53,8 @@ def test_an_error_needs_a_problem(nothing):
 
 
 @pytest.mark.parametrize(
-    ("kind", "exit_code"), [(ParityError, 1), (UsageError, 2), (UnsupportedError, 3), (InputError, 4), (MissingRuntimeError, 5)]
+    ("kind", "exit_code"),
+    [(ParityError, 1), (UsageError, 2), (UnsupportedError, 3), (InputError, 4), (MissingRuntimeError, 5), (RuntimeFailedError, 6)],
 )
 def test_exit_codes_are_those_of_the_architecture(kind, exit_code):
     assert kind.exit_code == exit_code
@@ -56,6 +66,6 @@ def test_exit_codes_are_those_of_the_architecture(kind, exit_code):
 
 def test_every_kind_of_error_has_its_own_exit_code():
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Ds2taError) and kind is not Ds2taError]
-    assert len(kinds) == 5
+    assert len(kinds) == 6
     assert len({kind.exit_code for kind in kinds}) == len(kinds)
     assert all(not issubclass(kind, other) for kind in kinds for other in kinds if kind is not other)

@@ -496,3 +496,14 @@ def test_event_counts_with_an_offset_do_not_saturate_silently():
     table = quantize(random_network(config)).encoder.table
     assert (table.diff(dim=1) >= 0).all()
     assert table[0].unique().numel() > 200
+
+
+def test_the_readout_is_narrowed_to_what_its_sum_needs():
+    config = tiny_config(image_height=64, image_width=64, pool_stages="0000", time_steps=16)  # 2^16 token-steps
+    model = random_network(tiny_config(), seed=1)
+    model.config = config
+    narrow, wide = (quantize(model, Quantization(profile=profile)) for profile in ("loihi", "cpu"))
+    assert 7 < int(narrow.head.weight.abs().max()) < 127
+    assert any(note.startswith("head: ") for note in narrow.quantization_notes)
+    assert int(wide.head.weight.abs().max()) == 127
+    assert freeze(narrow).ranges["head.logits"].bits <= 24

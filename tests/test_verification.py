@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,11 +81,14 @@ def test_what_is_wanted(small_graph):
 
 
 def test_what_can_run_here(monkeypatch):
-    assert available_runtimes(with_checkpoint=False) == ["onnxruntime", "onnx-reference"]
+    assert available_runtimes("onnx", with_checkpoint=False) == ["onnxruntime", "onnx-reference"]
     monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None if name == "onnxruntime" else object())
-    assert available_runtimes(with_checkpoint=True) == ["torch", "onnx-reference"]
+    assert available_runtimes("onnx", with_checkpoint=True) == ["torch", "onnx-reference"]
+    assert available_runtimes("lava", with_checkpoint=False) == ["lava", "lava-stepper"]
     monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
-    assert available_runtimes(with_checkpoint=True) == []
+    assert available_runtimes("onnx", with_checkpoint=True) == []
+    assert available_runtimes("lava", with_checkpoint=False) == []
+    assert available_runtimes("lava", with_checkpoint=False, lava_python=Path("python")) == ["lava"]
 
 
 def test_the_torch_runtime_joins_when_there_is_a_checkpoint(tmp_path, tiny_model, tiny_graph, tiny_inputs):

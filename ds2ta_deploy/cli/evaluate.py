@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ds2ta_deploy.cli.options import allow_modified_option, json_option, print_json, progress, runtime_option
+from ds2ta_deploy.cli.options import allow_modified_option, json_option, lava_python_option, print_json, progress, runtime_option
 
 
 @click.command("eval", epilog="Example: ds2ta eval OUT --data /usr/share/datasets/fashion-mnist")
@@ -15,17 +15,20 @@ from ds2ta_deploy.cli.options import allow_modified_option, json_option, print_j
     required=True,
     help=".npz with 'images' or 'frames' and 'labels', or a directory of idx files (its test split).",
 )
-@runtime_option("Runtime to use.  [default: onnxruntime for an artifact, torch-float for a checkpoint]")
+@runtime_option("Runtime to use.  [default: the target's for an artifact, torch-float for a checkpoint]")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="The checkpoint behind the artifact; needed by the runtime torch.")
 @allow_modified_option
+@lava_python_option
 @json_option
-def command(source: Path, data: Path, runtime: str | None, checkpoint: Path | None, allow_modified: bool, as_json: bool) -> None:
+def command(
+    source: Path, data: Path, runtime: str | None, checkpoint: Path | None, allow_modified: bool, lava_python: Path | None, as_json: bool
+) -> None:
     """Measure the top-1 accuracy of SOURCE, an artifact or a checkpoint, over a labelled data set."""
     from ds2ta_deploy.cli.sources import open_source
     from ds2ta_deploy.datasets import read_data
     from ds2ta_deploy.errors import InputError, Problem
 
-    opened = open_source(source, runtime, "populations", checkpoint=checkpoint, allow_modified=allow_modified)
+    opened = open_source(source, runtime, "populations", checkpoint=checkpoint, allow_modified=allow_modified, lava_python=lava_python)
     labelled = read_data(data)
     if labelled.labels is None or len(labelled.labels) == 0:
         raise InputError(Problem("DS2TA-134", "has no labels", str(data), "save the classes under 'labels'"))

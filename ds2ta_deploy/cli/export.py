@@ -8,6 +8,7 @@ import click
 from ds2ta_deploy.cli.options import (
     checkpoint_argument,
     json_option,
+    lava_python_option,
     parity_json,
     parity_table,
     print_json,
@@ -18,6 +19,7 @@ from ds2ta_deploy.cli.options import (
     say,
     values_option,
 )
+from ds2ta_deploy.targets import TARGETS, find_target
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,12 +31,14 @@ if TYPE_CHECKING:
 
 @click.command("export", epilog="Example: ds2ta-export ckpt.safetensors --target onnx -o OUT")
 @checkpoint_argument
-@click.option("--target", type=click.Choice(["onnx"]), default="onnx", show_default=True, help="What to export to.")
+@click.option("--target", type=click.Choice(list(TARGETS)), default="onnx", show_default=True, help="What to export to.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Directory to write; by default the checkpoint's name and the target."
 )
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with profile, weight_bits, first_layer_bits.")
-@click.option("--profile", type=click.Choice(["cpu", "loihi"]), help="Widths to freeze under: 32-bit state, or 24-bit.  [default: cpu]")
+@click.option(
+    "--profile", type=click.Choice(["cpu", "loihi"]), help="Widths to freeze under: 32-bit state, or 24-bit.  [default: the target's]"
+)
 @click.option("--weight-bits", type=click.IntRange(2, 8), help="Bits of the weights behind the first layer.  [default: 8]")
 @click.option("--first-layer-bits", type=click.IntRange(8, 12), help="Bits of the first layer's weights and inputs.  [default: 10]")
 @click.option(
@@ -45,8 +49,9 @@ if TYPE_CHECKING:
 @click.option("--samples", type=click.IntRange(1), default=256, show_default=True, help="Most samples of the inputs to verify on.")
 @click.option("--inline", is_flag=True, help="Expand the ONNX functions, for engines that have none.")
 @click.option("--verify/--no-verify", default=True, help="Compare the runtimes before the artifact is released.", show_default=True)
-@runtime_option("Runtime to verify with, besides torch; may be repeated; 'all' for every one.  [default: onnxruntime]", multiple=True)
+@runtime_option("Runtime to verify with, besides torch; may be repeated; 'all' for every one.  [default: the target's]", multiple=True)
 @values_option
+@lava_python_option
 @json_option
 def command(
     checkpoint: Path,
@@ -59,6 +64,7 @@ def command(
     verify: bool,
     runtime: tuple[str, ...],
     values: Any,
+    lava_python: Path | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -79,11 +85,11 @@ def command(
     from ds2ta_deploy.quantization import quantize
     from ds2ta_deploy.verification import available_runtimes
 
-    model = quantize(load_checkpoint(checkpoint), read_settings(config, settings))
+    model = quantize(load_checkpoint(checkpoint), read_settings(config, settings, find_target(target).profile))
     out = output if output is not None else checkpoint.with_name(f"{checkpoint.stem}-{target}")
     graph = freeze(model)
     pixels = default_inputs(graph) if inputs is None else _first(inputs, graph.input_type.shape.index(None), samples)
-    names = available_runtimes(with_checkpoint=False) if "all" in runtime else list(runtime or ("onnxruntime",))
+    names = available_runtimes(target, with_checkpoint=False, lava_python=lava_python) if "all" in runtime else runtime or None
     reports: list[ParityReport] = []
     with progress(f"verifying {out.name}", pixels.shape[graph.input_type.shape.index(None)]) as tell:
         artifact = export(
@@ -96,6 +102,7 @@ def command(
             inline=inline,
             verify=verify,
             runtimes=names,
+            lava_python=lava_python,
             values=values,
             progress=tell,
             on_report=reports.append,
@@ -124,8 +131,8 @@ def command(
     say(f"wrote {out}{'' if verify else ' (not verified)'}")
 
 
-def read_settings(config: Path | None, given: dict[str, Any]) -> "Quantization":
-    """Combine the config file with the options; options win.
+def read_settings(config: Path | None, given: dict[str, Any], profile: str = "cpu") -> "Quantization":
+    """Combine the config file with the options; options win. ``profile`` is what holds when neither names one.
 
     Raises:
         InputError: DS2TA-111 when the file is no TOML, or holds settings that are unknown, mistyped or out of range.
@@ -139,10 +146,10 @@ def read_settings(config: Path | None, given: dict[str, Any]) -> "Quantization":
     from ds2ta_deploy.errors import InputError, Problem, UsageError
     from ds2ta_deploy.quantization import Quantization
 
-    settings = Quantization()
+    settings = Quantization(profile=profile)
     if config is not None:
         try:
-            settings = msgspec.convert(tomllib.loads(config.read_text(encoding="utf-8")), Quantization)
+            settings = msgspec.convert({"profile": profile, **tomllib.loads(config.read_text(encoding="utf-8"))}, Quantization)
             settings.validate()
         except UsageError as error:
             raise InputError(Problem("DS2TA-111", p.what, f"{config}: {p.where}", p.mend) for p in error.problems) from error

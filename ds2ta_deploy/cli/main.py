@@ -51,7 +51,7 @@ def group() -> None:
     """Deploy spiking transformers as integers, proved equal to the PyTorch model value by value.
 
     Exit codes: 0 done; 1 an integer differs; 2 usage; 3 model or op not supported; 4 invalid or
-    unsafe input; 5 an optional runtime is missing; 130 interrupted.
+    unsafe input; 5 an optional runtime is missing; 6 an engine broke down; 130 interrupted.
     """
 
 

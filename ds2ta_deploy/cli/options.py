@@ -28,6 +28,9 @@ values_option = click.option(
     show_default=True,
     help="populations: spikes, counts, logits. all: currents, membranes and attention maps too.",
 )
+lava_python_option = click.option(
+    "--lava-python", type=click.Path(path_type=Path), help="Interpreter that has Lava, for the runtime lava.  [default: this one]"
+)
 allow_modified_option = click.option("--allow-modified", is_flag=True, help="Go on although files are not the ones exported.")
 
 

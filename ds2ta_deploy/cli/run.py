@@ -6,7 +6,16 @@ from typing import Any
 
 import click
 
-from ds2ta_deploy.cli.options import allow_modified_option, json_option, print_json, progress, runtime_option, say, values_option
+from ds2ta_deploy.cli.options import (
+    allow_modified_option,
+    json_option,
+    lava_python_option,
+    print_json,
+    progress,
+    runtime_option,
+    say,
+    values_option,
+)
 from ds2ta_deploy.errors import Problem, UsageError
 
 
@@ -15,11 +24,12 @@ from ds2ta_deploy.errors import Problem, UsageError
 @click.option(
     "--inputs", type=click.Path(path_type=Path), required=True, help=".npz with uint8 'images' or 'frames', or a directory of idx files."
 )
-@runtime_option("Runtime to use.  [default: onnxruntime for an artifact, torch-float for a checkpoint]")
+@runtime_option("Runtime to use.  [default: the target's for an artifact, torch-float for a checkpoint]")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="The checkpoint behind the artifact; needed by the runtime torch.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help=".npz file to write the trace to, one array a value.")
 @values_option
 @allow_modified_option
+@lava_python_option
 @json_option
 def command(
     source: Path,
@@ -29,6 +39,7 @@ def command(
     output: Path | None,
     values: Any,
     allow_modified: bool,
+    lava_python: Path | None,
     as_json: bool,
 ) -> None:
     """Run SOURCE, an artifact or a checkpoint, on inputs and print one decision a sample.
@@ -45,7 +56,7 @@ def command(
         raise UsageError(Problem("DS2TA-501", "the output exists already", str(output), "remove it or choose another name with -o"))
     if output is not None and not output.parent.is_dir():
         raise UsageError(Problem("DS2TA-502", "there is no such directory", str(output.parent)))
-    opened = open_source(source, runtime, values, checkpoint=checkpoint, allow_modified=allow_modified)
+    opened = open_source(source, runtime, values, checkpoint=checkpoint, allow_modified=allow_modified, lava_python=lava_python)
     pixels = read_data(inputs).images
     batches = opened.batches(pixels)
     wanted = opened.values if output is not None else ()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ds2ta_deploy.artifact import Artifact
 from ds2ta_deploy.errors import Problem, UsageError
 from ds2ta_deploy.runtimes.base import open_runtime, require_torch
+from ds2ta_deploy.targets import find_target
 from ds2ta_deploy.verification import Values, wanted_values
 
 #: Samples that are run at once.
@@ -44,7 +45,15 @@ class Source:
         return [inputs.take(range(start, min(start + BATCH, inputs.shape[axis])), axis) for start in range(0, inputs.shape[axis], BATCH)]
 
 
-def open_source(path: Path, runtime: str | None, values: Values, *, checkpoint: Path | None = None, allow_modified: bool = False) -> Source:
+def open_source(
+    path: Path,
+    runtime: str | None,
+    values: Values,
+    *,
+    checkpoint: Path | None = None,
+    allow_modified: bool = False,
+    lava_python: Path | None = None,
+) -> Source:
     """Open an artifact (a directory) or a checkpoint (a file).
 
     Raises:
@@ -54,14 +63,15 @@ def open_source(path: Path, runtime: str | None, values: Values, *, checkpoint: 
     """
     if path.is_dir():
         artifact = Artifact.open(path, allow_modified=allow_modified)
-        name = runtime or "onnxruntime"
+        name = runtime or find_target(artifact.manifest.target).run_with
         if checkpoint is not None and name != "torch":
             raise UsageError(Problem("DS2TA-504", f"--checkpoint is of no use to the runtime {name!r}", mend="add --runtime torch"))
-        opened = open_runtime(name, artifact, checkpoint)
+        opened = open_runtime(name, artifact, checkpoint, lava_python=lava_python)
         graph = artifact.graph
         return Source(name, graph.input_type.shape.index(None), wanted_values(graph, values), opened.trace, graph.output)
-    if checkpoint is not None or allow_modified:
-        raise UsageError(Problem("DS2TA-504", "--checkpoint and --allow-modified are for artifacts; this is a file", str(path)))
+    if checkpoint is not None or allow_modified or lava_python is not None:
+        what = "--checkpoint, --allow-modified and --lava-python are for artifacts; this is a file"
+        raise UsageError(Problem("DS2TA-504", what, str(path)))
     if runtime not in (None, FLOAT_RUNTIME):
         raise UsageError(
             Problem(

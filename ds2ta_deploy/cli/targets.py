@@ -12,19 +12,19 @@ def command(as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ds2ta_deploy.exporting import TARGETS
     from ds2ta_deploy.runtimes.base import RUNTIMES
+    from ds2ta_deploy.targets import TARGETS
 
     if as_json:
         runtimes = [
             {"name": info.name, "about": info.about, "available": info.available, "install": info.install} for info in RUNTIMES.values()
         ]
-        print_json({"targets": [{"name": name, "about": about} for name, about in TARGETS.items()], "runtimes": runtimes})
+        print_json({"targets": [{"name": target.name, "about": target.about} for target in TARGETS.values()], "runtimes": runtimes})
         return
     console = Console(highlight=False)
     targets = Table("target", "what it is", title="Targets", title_justify="left")
-    for name, about in TARGETS.items():
-        targets.add_row(name, about)
+    for target in TARGETS.values():
+        targets.add_row(target.name, target.about)
     console.print(targets)
     table = Table("runtime", "what it is", "here", title="Runtimes", title_justify="left")
     for info in RUNTIMES.values():

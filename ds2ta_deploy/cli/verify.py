@@ -9,6 +9,7 @@ from ds2ta_deploy.cli.options import (
     allow_modified_option,
     artifact_argument,
     json_option,
+    lava_python_option,
     parity_json,
     parity_table,
     print_json,
@@ -32,9 +33,17 @@ from ds2ta_deploy.cli.options import (
 )
 @values_option
 @allow_modified_option
+@lava_python_option
 @json_option
 def command(
-    artifact: Path, runtime: tuple[str, ...], inputs: Path | None, checkpoint: Path | None, values: Any, allow_modified: bool, as_json: bool
+    artifact: Path,
+    runtime: tuple[str, ...],
+    inputs: Path | None,
+    checkpoint: Path | None,
+    values: Any,
+    allow_modified: bool,
+    lava_python: Path | None,
+    as_json: bool,
 ) -> None:
     """Check every file of ARTIFACT against its hash, then compare every runtime integer for integer.
 
@@ -52,7 +61,7 @@ def command(
     total = (golden_inputs(opened) if pixels is None else pixels).shape[axis] if pixels is None or pixels.ndim > axis else 0
     names = None if not runtime or "all" in runtime else runtime
     with progress(f"verifying {artifact.name}", total) as tell:
-        report = verify(opened, names, inputs=pixels, checkpoint=checkpoint, values=values, progress=tell)
+        report = verify(opened, names, inputs=pixels, checkpoint=checkpoint, lava_python=lava_python, values=values, progress=tell)
     if as_json:
         print_json(parity_json(report))
     else:

@@ -40,7 +40,11 @@ def to_lava(graph: Graph) -> dict[str, bytes]:
 
     """
     profile = PROFILES["loihi"]
-    prove(graph, profile)
+    try:
+        prove(graph, profile)
+    except UnsupportedError as error:
+        advice = f"freeze it under the profile {profile.name}"
+        raise UnsupportedError(dataclasses.replace(p, mend=advice) if p.code == "DS2TA-220" else p for p in error.problems) from error
     unknown = [op for op in graph if not isinstance(op, _KNOWN)]
     if unknown:
         raise UnsupportedError(Problem("DS2TA-240", f"the op {type(op).__name__} has no Lava form", op.name) for op in unknown)

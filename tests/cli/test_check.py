@@ -77,9 +77,9 @@ def test_problems_are_data_with_json_and_still_fail(cli, altered_checkpoint):
 def test_sums_that_could_overflow_are_listed_layer_by_layer(cli, tmp_path):
     save_checkpoint(random_network(tiny_config(), seed=1), tmp_path / "small.safetensors")
     assert cli("check", tmp_path / "small.safetensors", "--profile", "loihi").code == 0
-    # the same weights on larger pictures and more steps: the readout sums 2^16 token-steps, more than 24 bits can hold
-    model = random_network(tiny_config(), seed=1)
-    model.config = tiny_config(image_height=64, image_width=64, pool_stages="0000", time_steps=16)
+    # the same weights on larger pictures and more steps: the readout sums 2^18 token-steps, more than 24 bits hold at its 4 bits
+    model = random_network(tiny_config(num_heads=1), seed=1)
+    model.config = tiny_config(num_heads=1, image_height=64, image_width=64, pool_stages="0000", time_steps=64)
     save_checkpoint(model, tmp_path / "large.safetensors")
     shown = cli("check", tmp_path / "large.safetensors", "--profile", "loihi")
     assert (shown.code, shown.out) == (3, "")

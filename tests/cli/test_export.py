@@ -177,7 +177,7 @@ def test_every_setting_out_of_its_range_is_named(cli, tiny_checkpoint, tmp_path)
 
 @pytest.mark.parametrize(
     "arguments",
-    ["--target lava", "--weight-bits 9", "--first-layer-bits 7", "--profile tpu", "--samples 0", "--values x"],
+    ["--target verilog", "--weight-bits 9", "--first-layer-bits 7", "--profile tpu", "--samples 0", "--values x"],
 )
 def test_an_option_out_of_its_range_is_usage(cli, tiny_checkpoint, tmp_path, arguments):
     shown = cli("export", tiny_checkpoint, "-o", tmp_path / "out", *arguments.split())
@@ -337,7 +337,7 @@ def test_a_full_disk(cli, tiny_checkpoint, tmp_path, monkeypatch):
 
 
 def test_one_wrong_integer_is_exit_code_one_and_out_failed(cli, tiny_checkpoint, tiny_data, tmp_path, monkeypatch):
-    def opened(name, artifact, checkpoint=None):
+    def opened(name, artifact, checkpoint=None, **_options):
         return Tampered(open_runtime(name, artifact, checkpoint), "blocks.0.attn.v.spikes", (3, 1, 4, 1))
 
     monkeypatch.setattr(exporting, "open_runtime", opened)

@@ -1,7 +1,7 @@
 import importlib.util
 
-from ds2ta_deploy.exporting import TARGETS
 from ds2ta_deploy.runtimes.base import RUNTIMES
+from ds2ta_deploy.targets import TARGETS
 
 
 def test_targets_and_runtimes_are_listed(cli):
@@ -15,7 +15,7 @@ def test_targets_and_runtimes_are_listed(cli):
 def test_json(cli):
     shown = cli("targets", "--json")
     assert (shown.code, shown.err) == (0, "")
-    assert shown.data["targets"] == [{"name": name, "about": about} for name, about in TARGETS.items()]
+    assert shown.data["targets"] == [{"name": target.name, "about": target.about} for target in TARGETS.values()]
     assert [runtime["name"] for runtime in shown.data["runtimes"]] == list(RUNTIMES)
     for runtime in shown.data["runtimes"]:
         assert runtime["available"] == RUNTIMES[runtime["name"]].available
@@ -24,11 +24,18 @@ def test_json(cli):
 
 def test_what_is_not_installed_comes_with_the_command(cli, monkeypatch):
     found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, package=None: None if name == "torch" else found(name, package))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, package=None: None if name in ("torch", "lava") else found(name, package))
     text = cli("targets").out
     assert "ds2ta-deploy[torch]" in text.replace("\n", "")
     available = {runtime["name"]: runtime["available"] for runtime in cli("targets", "--json").data["runtimes"]}
-    assert available == {"reference": True, "torch": False, "onnxruntime": True, "onnx-reference": True}
+    assert available == {
+        "reference": True,
+        "torch": False,
+        "onnxruntime": True,
+        "onnx-reference": True,
+        "lava": False,
+        "lava-stepper": True,
+    }
 
 
 def test_a_narrow_terminal_is_no_error(cli, monkeypatch):

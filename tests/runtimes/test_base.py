@@ -33,9 +33,9 @@ def without(monkeypatch):
 
 
 def test_the_runtimes_are_those_promised_the_baseline_first():
-    assert list(RUNTIMES) == ["reference", "torch", "onnxruntime", "onnx-reference"]
+    assert list(RUNTIMES) == ["reference", "torch", "onnxruntime", "onnx-reference", "lava", "lava-stepper"]
     assert [name for name, info in RUNTIMES.items() if info.needs_checkpoint] == ["torch"]
-    assert all(info.about and info.install.startswith("pip install ") and info.needs for info in RUNTIMES.values())
+    assert all(info.about and info.install.startswith(("pip install ", "ds2ta lava install")) and info.needs for info in RUNTIMES.values())
     assert all(name == info.name for name, info in RUNTIMES.items())
 
 
@@ -60,6 +60,7 @@ def test_an_artifact_without_a_model(graph_only):
         ("onnxruntime", "onnx", "pip install ds2ta-deploy"),
         ("onnx-reference", "onnx", "pip install ds2ta-deploy"),
         ("torch", "torch", "pip install 'ds2ta-deploy[torch]'"),
+        ("lava", "lava", "ds2ta lava install"),
     ],
 )
 def test_a_runtime_that_is_not_installed_says_the_one_command(graph_only, without, runtime, module, command):
