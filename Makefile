@@ -67,6 +67,7 @@ distclean: clean ## remove the environments as well
 	@echo "Installing into .venv what pyproject.toml asks for, PyTorch included; the first time takes a few minutes."
 	test -x .venv/bin/python || "$(PYTHON)" -m venv .venv
 	.venv/$(PIP_INSTALL) ".[torch,dev]"
+	PIP_CONSTRAINT=constraints.txt .venv/bin/ds2ta lava install
 	@touch $@
 
 .venv/.portability: .venv/.installed

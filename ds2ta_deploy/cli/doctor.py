@@ -31,6 +31,7 @@ def command(as_json: bool) -> None:
         click.echo(f"Python {findings['python']} on {findings['machine']}, {findings['cores']} cores")
         for entry in findings["distributions"]:
             click.echo(f"{entry['name']:<14}{entry['version'] or 'not installed':<16}{entry['remark']}")
+        click.echo(f"{'lava-nc':<14}{findings['lava']['version'] or 'not installed':<16}{findings['lava']['remark']}")
     missing = [entry["name"] for entry in findings["distributions"] if entry["version"] is None and not entry["optional"]]
     if missing:
         what = "a required dependency is not installed"
@@ -38,9 +39,11 @@ def command(as_json: bool) -> None:
 
 
 def examine() -> dict[str, Any]:
-    """Compare what is installed with what the package's own metadata ask for."""
+    """Compare what is installed with what the package's own metadata ask for, and try Lava out if it is there."""
     import os
     import platform
+
+    from ds2ta_deploy.lava_setup import status
 
     distributions = []
     for requirement in metadata.requires("ds2ta-deploy") or []:
@@ -53,7 +56,14 @@ def examine() -> dict[str, Any]:
         if condition and extra is None:
             continue
         distributions.append({"name": name, "optional": extra is not None, **_status(name, oldest, extra)})
-    return {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count(), "distributions": distributions}
+    lava, remark = status()
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "distributions": distributions,
+        "lava": {"version": lava, "works": remark == "ok", "remark": remark},
+    }
 
 
 def _status(name: str, oldest: str, extra: str | None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ COMMANDS = {
     "eval": ("evaluate", "Measure top-1 over a labelled data set."),
     "inspect": ("inspect", "Show what an artifact holds."),
     "check": ("check", "Say whether a checkpoint can be exported, with every problem."),
+    "lava": ("lava", "Install Lava, for the target of that name."),
     "targets": ("targets", "List targets and runtimes, and which can be used here."),
     "doctor": ("doctor", "Check this installation."),
 }
