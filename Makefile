@@ -30,14 +30,14 @@ demo: .venv/.installed ## export the bundled network, verify it on every runtime
 test: .venv/.installed ## run the tests
 	.venv/bin/pytest $(PYTEST_ARGS)
 
-test-slow: .venv/.installed ## run the tests that take minutes
+test-slow: .venv/.installed python-3.10 ## run the tests that take minutes
 	.venv/bin/pytest -m slow $(PYTEST_ARGS)
 
 test-no-torch: ## run the tests that need no PyTorch, on Python 3.12 and 3.13 where they are installed
 	@$(MAKE) --no-print-directory test-3.12
 	@$(MAKE) --no-print-directory test-3.13
 
-test-all: .venv/.installed ## run the tests, the slow ones too, then test-no-torch
+test-all: .venv/.installed python-3.10 ## run the tests, the slow ones too, then test-no-torch
 	.venv/bin/pytest -m "not portability" $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory test-no-torch
 
@@ -58,7 +58,7 @@ clean: ## remove builds and caches
 	find ds2ta_deploy exporters runtimes examples tests -name __pycache__ -not -path '*/node_modules/*' -exec rm -rf {} +
 
 distclean: clean ## remove the environments as well
-	rm -rf .venv .venv312 .venv313 $(PORTABILITY)/node_modules
+	rm -rf .venv .venv310 .venv312 .venv313 $(PORTABILITY)/node_modules
 
 # --- environments: made once, brought up to date when the project's requirements change -----------------------------
 
@@ -79,6 +79,14 @@ $(PORTABILITY)/node_modules/.package-lock.json: $(addprefix $(PORTABILITY)/,pack
 	cd $(PORTABILITY) && npm ci
 	@touch $@
 
+.PHONY: python-3.10
+python-3.10: $(if $(call find_python,3.10),.venv310/.installed)
+
+.venv310/.installed: constraints-python3.10.txt
+	test -x .venv310/bin/python || "$(call find_python,3.10)" -m venv .venv310
+	.venv310/bin/pip install --quiet --disable-pip-version-check --constraint constraints-python3.10.txt lava-nc
+	@touch $@
+
 .PHONY: test-3.12 test-3.13
 test-3.12 test-3.13: test-3.%:
 	@if [ -z "$(call find_python,3.$*)" ]; then \
@@ -91,4 +99,5 @@ test-3.12 test-3.13: test-3.%:
 .venv312/.installed .venv313/.installed: .venv3%/.installed: pyproject.toml constraints.txt
 	test -x .venv3$*/bin/python || "$(call find_python,3.$*)" -m venv .venv3$*
 	.venv3$*/$(PIP_INSTALL) ".[dev]"
+	PIP_CONSTRAINT=constraints.txt .venv3$*/bin/ds2ta lava install
 	@touch $@

@@ -44,7 +44,7 @@ def verify(
     inputs: NDArray[np.uint8] | None = None,
     checkpoint: str | Path | None = None,
     lava_python: str | Path | None = None,
-    values: Values = "populations",
+    values: Values | None = None,
     progress: Progress | None = None,
 ) -> ParityReport:
     """Compare runtimes with each other and with the recorded hashes.
@@ -57,7 +57,8 @@ def verify(
         inputs: uint8; by default the artifact's golden inputs, for which hashes are recorded.
         checkpoint: compares with the quantized PyTorch model too.
         lava_python: interpreter that has Lava, for the runtime ``lava``; the present one by default.
-        values: which values to compare.
+        values: which values to compare; by default ``populations``, and ``all`` when files are not the ones exported: a
+            weight that is one too large may change a product and, on these inputs, no spike.
         progress: told the number of samples done.
 
     Returns:
@@ -95,6 +96,7 @@ def verify(
     if not compared and golden is None:
         raise UsageError(Problem("DS2TA-509", "there is nothing to compare the reference with", mend=f"name one of: {', '.join(RUNTIMES)}"))
     others = [open_runtime(name, opened, path, lava_python=lava) for name in compared]
+    values = values or ("all" if opened.modified else "populations")
     return compare_runtimes(graph, inputs, baseline, others, wanted_values(graph, values), golden=golden, progress=progress)
 
 

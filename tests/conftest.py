@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before PyTorch is loaded: threads that wait for work spin by default, and on busy cores tiny networks then take 15 times
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parent))  # `import builders`, whichever way pytest is started
 
 import builders
+from lava_support import Leftovers
 
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.models.config import Ds2taConfig
@@ -72,3 +74,14 @@ def tiny_graph(tiny_quantized) -> Graph:
 def tiny_inputs(tiny_config) -> NDArray[np.uint8]:
     """Return four uint8 pictures for the tiny networks, read-only."""
     return builders.pixels_for(tiny_config, 4, seed=2)
+
+
+@pytest.fixture
+def leftovers(tmp_path, monkeypatch) -> Iterator[Leftovers]:
+    """Let everything that is started keep its files in one folder, and look there afterwards."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    found = Leftovers(folder)
+    yield found
+    found.assert_none()

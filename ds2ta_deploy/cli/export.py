@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ds2ta_deploy.graph.graph import Graph
     from ds2ta_deploy.parity import ParityReport
     from ds2ta_deploy.quantization import Quantization
 
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 @click.option(
     "--inputs",
     type=click.Path(path_type=Path),
-    help=".npz with uint8 'images' or 'frames' to verify on, which the artifact will hold; synthetic ones by default.",
+    help=".npz with uint8 'images' or 'frames' to verify on, which the artifact will hold.  "
+    "[default: the file beside CHECKPOINT of its name and .npz, otherwise synthetic ones]",
 )
 @click.option("--samples", type=click.IntRange(1), default=256, show_default=True, help="Most samples of the inputs to verify on.")
 @click.option("--inline", is_flag=True, help="Expand the ONNX functions, for engines that have none.")
@@ -79,7 +81,7 @@ def command(
     import msgspec
 
     from ds2ta_deploy.checkpoints import load_checkpoint
-    from ds2ta_deploy.exporting import default_inputs, export
+    from ds2ta_deploy.exporting import export
     from ds2ta_deploy.freezing import freeze
     from ds2ta_deploy.graph.ranges import beyond_float32
     from ds2ta_deploy.quantization import quantize
@@ -88,7 +90,7 @@ def command(
     model = quantize(load_checkpoint(checkpoint), read_settings(config, settings, find_target(target).profile))
     out = output if output is not None else checkpoint.with_name(f"{checkpoint.stem}-{target}")
     graph = freeze(model)
-    pixels = default_inputs(graph) if inputs is None else _first(inputs, graph.input_type.shape.index(None), samples)
+    pixels = _pixels(graph, _beside(checkpoint) if inputs is None else inputs, samples)
     names = available_runtimes(target, with_checkpoint=False, lava_python=lava_python) if "all" in runtime else runtime or None
     reports: list[ParityReport] = []
     with progress(f"verifying {out.name}", pixels.shape[graph.input_type.shape.index(None)]) as tell:
@@ -131,6 +133,15 @@ def command(
     say(f"wrote {out}{'' if verify else ' (not verified)'}")
 
 
+def _beside(checkpoint: Path) -> Path | None:
+    """Return the inputs that lie beside a checkpoint under its name, if there are any."""
+    path = checkpoint.with_suffix(".npz")
+    if not path.is_file():
+        return None
+    say(f"verifying on {path}")
+    return path
+
+
 def read_settings(config: Path | None, given: dict[str, Any], profile: str = "cpu") -> "Quantization":
     """Combine the config file with the options; options win. ``profile`` is what holds when neither names one.
 
@@ -162,8 +173,11 @@ def read_settings(config: Path | None, given: dict[str, Any], profile: str = "cp
     return settings
 
 
-def _first(path: Path, batch_axis: int, samples: int) -> "NDArray[np.uint8]":
+def _pixels(graph: "Graph", path: Path | None, samples: int) -> "NDArray[np.uint8]":
+    """Return the first samples of a file, or of the synthetic ones."""
     from ds2ta_deploy.datasets import read_data
+    from ds2ta_deploy.exporting import default_inputs
 
-    pixels = read_data(path).images
-    return pixels.take(range(min(samples, pixels.shape[batch_axis])), batch_axis)
+    pixels = default_inputs(graph) if path is None else read_data(path).images
+    axis = graph.input_type.shape.index(None)
+    return pixels.take(range(min(samples, pixels.shape[axis])), axis)

@@ -18,7 +18,6 @@ from ds2ta_deploy.cli.options import (
     progress,
     runtime_option,
     say,
-    values_option,
 )
 
 
@@ -31,7 +30,12 @@ from ds2ta_deploy.cli.options import (
 @click.option(
     "--checkpoint", type=click.Path(path_type=Path), help="The checkpoint it was exported from; runs the quantized PyTorch model too."
 )
-@values_option
+@click.option(
+    "--values",
+    type=click.Choice(["populations", "all"]),
+    help="populations: spikes, counts, logits. all: currents, membranes and attention maps too.  "
+    "[default: populations; all when files are modified]",
+)
 @allow_modified_option
 @lava_python_option
 @json_option

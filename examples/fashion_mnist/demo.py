@@ -16,7 +16,7 @@ from ds2ta_deploy.artifact import is_artifact
 
 HERE = Path(__file__).parent
 CHECKPOINT = HERE / "ds2ta-2-64.safetensors"
-PICTURES = HERE / "test-256.npz"
+PICTURES = HERE / "ds2ta-2-64.npz"
 
 
 def run(*arguments: str | Path) -> None:

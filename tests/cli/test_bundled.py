@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "fashion_mnist"
 CHECKPOINT = EXAMPLE / "ds2ta-2-64.safetensors"
-PICTURES = EXAMPLE / "test-256.npz"
+PICTURES = EXAMPLE / "ds2ta-2-64.npz"
 
 #: Integers that every runtime must be compared on.
 ENOUGH = 5 * 10**7

@@ -3,6 +3,7 @@ from importlib import metadata
 
 import pytest
 
+from ds2ta_deploy import lava_setup
 from ds2ta_deploy.cli import doctor
 
 
@@ -30,6 +31,7 @@ def installed(monkeypatch):
             return versions[name]
 
         monkeypatch.setattr(metadata, "version", version)
+        monkeypatch.setattr(lava_setup, "status", lambda: (None, "not tried"))
 
     return pretend
 

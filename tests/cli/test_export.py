@@ -90,6 +90,19 @@ def test_without_inputs_synthetic_ones_are_used(cli, tiny_checkpoint, tmp_path):
     assert shown.data["parity"]["samples"] == 8
 
 
+def test_fewer_synthetic_ones_when_fewer_are_wanted(cli, tiny_checkpoint, tmp_path):
+    assert cli("export", tiny_checkpoint, "-o", tmp_path / "out", "--samples", 2, "--json").data["parity"]["samples"] == 2
+
+
+def test_inputs_beside_the_checkpoint_are_taken(cli, tiny_checkpoint, tiny_data, tiny_artifact, tmp_path):
+    checkpoint, pictures = tmp_path / "net.safetensors", tmp_path / "net.npz"
+    checkpoint.write_bytes(tiny_checkpoint.read_bytes())
+    pictures.write_bytes(tiny_data.read_bytes())
+    shown = cli("export", checkpoint, "-o", tmp_path / "out")
+    assert f"verifying on {pictures}\n" in shown.err
+    assert (tmp_path / "out" / "vectors" / "inputs.npz").read_bytes() == (tiny_artifact / "vectors" / "inputs.npz").read_bytes()
+
+
 def test_no_more_samples_than_wanted(cli, tiny_checkpoint, tiny_data, tmp_path):
     shown = cli("export", tiny_checkpoint, "-o", tmp_path / "out", "--inputs", tiny_data, "--samples", 3, "--json")
     assert shown.data["parity"]["samples"] == 3

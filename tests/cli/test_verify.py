@@ -111,7 +111,7 @@ def test_between_populations_the_first_wrong_spike_is_named(cli, changeable):
     for index in range(128):
         model = one_more(model, "blocks.0.mlp.fc1.weight", index)
     rewrite(changeable, MODEL, model)
-    shown = cli("verify", changeable, "--allow-modified", "--runtime", "onnxruntime")
+    shown = cli("verify", changeable, "--allow-modified", "--runtime", "onnxruntime", "--values", "populations")
     assert shown.code == 1
     assert re.search(
         r"error DS2TA-301 \[blocks\.0\.mlp\.fc1\.spikes\]: .* computes [01] .* has [01] \(sample \d, time step \d, index \[\d+, \d+\]\)",

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.portability
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "examples" / "fashion_mnist"
 CHECKPOINT = EXAMPLE / "ds2ta-2-64.safetensors"
-IMAGES = EXAMPLE / "test-256.npz"
+IMAGES = EXAMPLE / "ds2ta-2-64.npz"
 
 DOMAIN = "ai.ds2ta"
 LOGITS = "head.logits"

@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--values", nargs="*", help="names of the values to write; by default spikes, counts and logits")
     parser.add_argument("--deadline", type=float, default=600.0, help="seconds after which Lava is given up (default 600)")
     parser.add_argument("--network", type=Path, default=Path(__file__).resolve().parent.parent, help="directory of graph.json")
-    parser.add_argument("--parent", type=int, help="end when this process is gone")
+    parser.add_argument("--parent", type=int, help="give up when the process of this number no longer is the one that started this")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _terminate)
     try:

@@ -112,7 +112,7 @@ def test_state_of_24_bits_raises_instead_of_wrapping(value, fits):
     if fits:
         assert arithmetic.check_bits(state, 24, "v") is state
     else:
-        with pytest.raises(StateOverflowError, match="v holds .* which 24 bits cannot store"):
+        with pytest.raises(StateOverflowError, match=r"v holds .* which 24 bits cannot store"):
             arithmetic.check_bits(state, 24, "v")
 
 

@@ -84,6 +84,7 @@ class Double(ops.Op):
     """An op that the exported arithmetic does not have."""
 
     INPUT_RANKS = ((4,),)
+    INPUT_DTYPES = (("uint8",),)
 
     def infer_types(self, inputs):
         return tuple(inputs)
