@@ -7,6 +7,7 @@ import sys
 
 import onnx
 import pytest
+from lava_support import needs_lava
 
 pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
 
@@ -17,7 +18,7 @@ from ds2ta_deploy.exporting import export
 from ds2ta_deploy.freezing import freeze
 from ds2ta_deploy.models.calibration import random_network
 from ds2ta_deploy.models.config import PRESETS
-from ds2ta_deploy.quantization import quantize
+from ds2ta_deploy.quantization import Quantization, quantize
 from ds2ta_deploy.synthetic import synthetic_pixels
 
 pytestmark = pytest.mark.slow
@@ -65,6 +66,20 @@ def test_ds2ta_2_256_on_event_frames(tmp_path):
     assert [(result.runtime, result.different) for result in report.results] == [("reference", 0), ("onnxruntime", 0)]
     assert min(result.integers for result in report.results) > 10**7
     assert Artifact.open(artifact.path).manifest.config["input_kind"] == "frames"
+
+
+@needs_lava
+@pytest.mark.parametrize(("name", "samples"), [("ds2ta-4-384", 4), ("ds2ta-2-256", 2)])
+def test_on_lava_at_full_size(name, samples, tmp_path, leftovers):
+    config = PRESETS[name]
+    model = quantize(random_network(config, seed=0, batch=2), Quantization(profile="loihi"))
+    reports = []
+    export(freeze(model), "lava", tmp_path / "out", model=model, inputs=pixels(config, samples), on_report=reports.append)
+    (report,) = reports
+    assert report.passed
+    assert report.silent == {}
+    assert [(result.runtime, result.different) for result in report.results] == [("reference", 0), ("lava", 0), ("lava-stepper", 0)]
+    assert min(result.integers for result in report.results) > 2 * 10**7
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
 
+from lava_support import needs_lava
 from support import copy_artifact, files_of, one_more, rewrite
 
 from ds2ta_deploy.artifact import GOLDEN_INPUTS, GOLDEN_VALUES, MODEL, Artifact
@@ -45,7 +46,7 @@ print(*np.bincount(logits.argmax(1), minlength=10))
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """Export as the issue says, into a directory that all tests here share."""
+    """Export by the command that users type, into a directory that all tests here share."""
     from ds2ta_deploy.cli.main import group, run
 
     out = tmp_path_factory.mktemp("bundled") / "out"
@@ -130,6 +131,16 @@ def test_the_file_is_small_and_whole(exported):
     assert (exported / MODEL).stat().st_size < 250_000
     assert CHECKPOINT.stat().st_size < 1_000_000
     assert len(json.loads((exported / "manifest.json").read_text())["files"]) == 6
+
+
+@needs_lava
+def test_on_lava_with_the_shortest_command(cli, tmp_path, leftovers):
+    shown = cli("export", CHECKPOINT, "--target", "lava", "-o", tmp_path / "out", "--json")
+    assert shown.code == 0
+    assert_parity(shown.data["parity"], ["reference", "lava", "lava-stepper"])
+    again = cli("verify", tmp_path / "out", "--runtime", "lava", "--json").data
+    assert [(result["runtime"], result["different"]) for result in again["runtimes"]] == [("lava", 0), ("golden", 0)]
+    assert min(result["integers"] for result in again["runtimes"]) >= ENOUGH
 
 
 @pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason=f"needs {FASHION_MNIST}: Debian's package dataset-fashion-mnist")
