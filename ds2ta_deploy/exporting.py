@@ -67,7 +67,7 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
 
     Args:
         graph: what to export.
-        target: ``onnx`` or ``lava``.
+        target: ``onnx``, ``lava`` or ``all``.
         out: directory to write; must not exist.
         model: the quantized model behind the graph; when given, everything is compared with PyTorch,
             otherwise with the graph's own execution.
@@ -125,10 +125,14 @@ def _require_execution(target: str, runtimes: Sequence[str]) -> None:
     if unknown:
         advice = f"there are: {', '.join(RUNTIMES)}"
         raise UsageError(Problem("DS2TA-504", f"there is no runtime {name!r}", mend=advice) for name in unknown)
-    executing = [name for name, info in RUNTIMES.items() if info.executes == target]
-    if not set(executing) & set(runtimes):
-        what = f"none of {', '.join(runtimes) or 'no runtimes'} runs the exported files"
-        raise UsageError(Problem("DS2TA-509", what, mend=f"name one of: {', '.join(executing)}"))
+    problems = []
+    for part in find_target(target).holds:
+        executing = [name for name, info in RUNTIMES.items() if info.executes == part]
+        if not set(executing) & set(runtimes):
+            what = f"none of {', '.join(runtimes) or 'no runtimes'} runs the files exported for {part}"
+            problems.append(Problem("DS2TA-509", what, mend=f"name one of: {', '.join(executing)}"))
+    if problems:
+        raise UsageError(problems)
 
 
 def _contestants(

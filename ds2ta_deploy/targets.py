@@ -22,6 +22,7 @@ class Target:
         verify_with: runtimes that an export is compared on unless others are named.
         run_with: runtime that runs an artifact unless another is named.
         inlines: whether it has functions to expand.
+        holds: names of the targets whose files it writes; by default its own.
 
     """
 
@@ -32,6 +33,12 @@ class Target:
     verify_with: tuple[str, ...]
     run_with: str
     inlines: bool = False
+    holds: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Let a target that holds no others hold itself."""
+        if not self.holds:
+            object.__setattr__(self, "holds", (self.name,))
 
 
 def _write_onnx(graph: "Graph", inline: bool) -> dict[str, bytes]:  # noqa: FBT001 - called by position only
@@ -47,29 +54,44 @@ def _write_lava(graph: "Graph", _inline: bool) -> dict[str, bytes]:  # noqa: FBT
     return to_lava(graph)
 
 
+_ONNX = Target(
+    "onnx",
+    "one ONNX file of integer ops that any stock ONNX Runtime executes",
+    _write_onnx,
+    profile="cpu",
+    verify_with=("onnxruntime",),
+    run_with="onnxruntime",
+    inlines=True,
+)
+
+_LAVA = Target(
+    "lava",
+    "a process graph for Loihi-style chips, checked on Lava's simulator",
+    _write_lava,
+    profile="loihi",
+    verify_with=("lava", "lava-stepper"),
+    run_with="lava-stepper",
+)
+
+
+def _write_all(graph: "Graph", inline: bool) -> dict[str, bytes]:  # noqa: FBT001 - called by position only
+    return {**_ONNX.write(graph, inline), **_LAVA.write(graph, inline)}
+
+
+#: One graph for every engine: the strictest profile decides, so that all of them compute the same integers.
+_ALL = Target(
+    "all",
+    "everything above in one artifact, frozen under the strictest profile",
+    _write_all,
+    profile="loihi",
+    verify_with=_ONNX.verify_with + _LAVA.verify_with,
+    run_with=_ONNX.run_with,
+    inlines=True,
+    holds=(_ONNX.name, _LAVA.name),
+)
+
 #: Every target, by name.
-TARGETS: dict[str, Target] = {
-    target.name: target
-    for target in (
-        Target(
-            "onnx",
-            "one ONNX file of integer ops that any stock ONNX Runtime executes",
-            _write_onnx,
-            profile="cpu",
-            verify_with=("onnxruntime",),
-            run_with="onnxruntime",
-            inlines=True,
-        ),
-        Target(
-            "lava",
-            "a process graph for Loihi-style chips, checked on Lava's simulator",
-            _write_lava,
-            profile="loihi",
-            verify_with=("lava", "lava-stepper"),
-            run_with="lava-stepper",
-        ),
-    )
-}
+TARGETS: dict[str, Target] = {target.name: target for target in (_ONNX, _LAVA, _ALL)}
 
 
 def find_target(name: str) -> Target:

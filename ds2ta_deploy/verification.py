@@ -15,6 +15,7 @@ from ds2ta_deploy.graph.populations import population_values
 from ds2ta_deploy.parity import ParityReport, Progress, compare_runtimes
 from ds2ta_deploy.runtimes.base import RUNTIMES, open_runtime
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
+from ds2ta_deploy.targets import find_target
 
 #: ``populations``: what passes between populations. ``all``: currents, membranes, attention maps as well.
 Values = Literal["populations", "all"]
@@ -33,7 +34,7 @@ def available_runtimes(target: str, *, with_checkpoint: bool, lava_python: Path 
         if name != "reference"
         and (info.available or (name == "lava" and lava_python is not None))
         and (with_checkpoint or not info.needs_checkpoint)
-        and info.executes in ("", target)
+        and info.executes in ("", *find_target(target).holds)
     ]
 
 

@@ -1,4 +1,4 @@
-"""The whole way in one go: the bundled checkpoint becomes a verified ONNX artifact, and both are scored.
+"""The whole way in one go: the bundled checkpoint becomes a verified artifact for every target, and both are scored.
 
     python examples/fashion_mnist/demo.py
 
@@ -40,7 +40,7 @@ def main(output: Path) -> None:
     if is_artifact(output):
         shutil.rmtree(output)
     checkpoint, pictures = (path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path for path in (CHECKPOINT, PICTURES))
-    run("ds2ta-export", checkpoint, "--target", "onnx", "--inputs", pictures, "-o", output)
+    run("ds2ta-export", checkpoint, "--target", "all", "-o", output)
     run("ds2ta", "verify", output, "--runtime", "all", "--checkpoint", checkpoint)
     run("ds2ta", "eval", checkpoint, "--data", pictures)
     run("ds2ta", "eval", output, "--data", pictures)
