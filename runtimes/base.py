@@ -2,7 +2,7 @@
 
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +18,20 @@ from ds2ta_deploy.graph.graph import Graph
 Trace = dict[str, NDArray[np.integer]]
 
 
+@dataclass(frozen=True)
+class Part:
+    """What a runtime makes one value with, cut out of the file that it runs.
+
+    Attributes:
+        data: a file of the same format.
+        reads: names of the values that it must be given.
+
+    """
+
+    data: bytes
+    reads: tuple[str, ...]
+
+
 class Runtime(ABC):
     """Something that runs a frozen network."""
 
@@ -31,6 +45,15 @@ class Runtime(ABC):
             InputError: DS2TA-120 or 121 when the inputs do not fit the network.
 
         """
+
+    def isolate(self, value: str, known: Collection[str]) -> Part | None:
+        """Cut out what makes ``value`` of those known values that the file itself makes it of.
+
+        Returns:
+            None when the engine cannot run a part alone, or the file makes the value of something that is not known.
+
+        """
+        return None
 
 
 def require_known(graph: Graph, wanted: Sequence[str]) -> None:
@@ -52,6 +75,7 @@ class RuntimeInfo:
         open: makes it from an artifact and, if needed, the checkpoint's path.
         needs_checkpoint: whether it runs the PyTorch model and so needs the checkpoint.
         executes: the target whose files it runs; empty for those that run the graph or the model.
+        run_part: makes the named value with a part of such a file from the values given; None when it cannot.
 
     """
 
@@ -62,6 +86,7 @@ class RuntimeInfo:
     open: Callable[[Artifact, Path | None], Runtime]
     needs_checkpoint: bool = False
     executes: str = ""
+    run_part: Callable[[bytes, Trace, str], NDArray[np.integer]] | None = None
 
     @property
     def available(self) -> bool:
@@ -95,6 +120,18 @@ def _open_onnx_reference(artifact: Artifact, _checkpoint: Path | None) -> Runtim
     return OnnxReferenceRuntime.from_artifact(artifact)
 
 
+def _part_on_onnxruntime(part: bytes, given: Trace, value: str) -> NDArray[np.integer]:
+    from ds2ta_deploy.runtimes.ort import OnnxRuntime
+
+    return OnnxRuntime.run_part(part, given, value)
+
+
+def _part_on_onnx_reference(part: bytes, given: Trace, value: str) -> NDArray[np.integer]:
+    from ds2ta_deploy.runtimes.onnx_reference import OnnxReferenceRuntime
+
+    return OnnxReferenceRuntime.run_part(part, given, value)
+
+
 _BASE = "pip install ds2ta-deploy"
 _TORCH = "pip install 'ds2ta-deploy[torch]'"
 
@@ -104,7 +141,15 @@ RUNTIMES: dict[str, RuntimeInfo] = {
     for info in (
         RuntimeInfo("reference", "the integer graph in NumPy, its own definition", ("numpy",), _BASE, _open_reference),
         RuntimeInfo("torch", "the quantized PyTorch model", ("torch",), _TORCH, _open_pytorch, needs_checkpoint=True),
-        RuntimeInfo("onnxruntime", "ONNX Runtime on the exported file", ("onnx", "onnxruntime"), _BASE, _open_onnxruntime, executes="onnx"),
+        RuntimeInfo(
+            "onnxruntime",
+            "ONNX Runtime on the exported file",
+            ("onnx", "onnxruntime"),
+            _BASE,
+            _open_onnxruntime,
+            executes="onnx",
+            run_part=_part_on_onnxruntime,
+        ),
         RuntimeInfo(
             "onnx-reference",
             "onnx's own ReferenceEvaluator on the exported file (slow)",
@@ -112,6 +157,7 @@ RUNTIMES: dict[str, RuntimeInfo] = {
             _BASE,
             _open_onnx_reference,
             executes="onnx",
+            run_part=_part_on_onnx_reference,
         ),
     )
 }
