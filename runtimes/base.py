@@ -93,6 +93,11 @@ class RuntimeInfo:
         """Whether everything it imports is installed."""
         return all(importlib.util.find_spec(module) is not None for module in self.needs)
 
+    def require(self) -> None:
+        """Raise MissingRuntimeError (DS2TA-401) with the installing command unless it is available."""
+        if not self.available:
+            raise MissingRuntimeError(Problem("DS2TA-401", f"the runtime {self.name!r} needs {', '.join(self.needs)}", mend=self.install))
+
 
 def _open_reference(artifact: Artifact, _checkpoint: Path | None) -> Runtime:
     from ds2ta_deploy.runtimes.reference import ReferenceRuntime
@@ -174,8 +179,7 @@ def open_runtime(name: str, artifact: Artifact, checkpoint: Path | None = None) 
     info = RUNTIMES.get(name)
     if info is None:
         raise UsageError(Problem("DS2TA-504", f"there is no runtime {name!r}", mend=f"there are: {', '.join(RUNTIMES)}"))
-    if not info.available:
-        raise MissingRuntimeError(Problem("DS2TA-401", f"the runtime {name!r} needs {', '.join(info.needs)}", mend=info.install))
+    info.require()
     return info.open(artifact, checkpoint)
 
 
