@@ -52,12 +52,14 @@ class Divergence:
 
     def problem(self) -> Problem:
         """Describe it in one line."""
-        if self.runtime == GOLDEN:
+        if self.runtime == GOLDEN and self.found is None:
             return Problem("DS2TA-304", f"{self.baseline} no longer computes what was recorded at export (its hash differs)", self.value)
         if self.found is None:
             return Problem("DS2TA-302", f"{self.runtime} gives no such value, or one of another shape or type", self.value)
         step = "" if self.step is None else f", time step {self.step}"
         place = f"sample {self.sample}{step}, index {list(self.index)}"
+        if self.runtime == GOLDEN:
+            return Problem("DS2TA-304", f"{self.baseline} computes {self.expected} where {self.found} was recorded ({place})", self.value)
         return Problem("DS2TA-301", f"{self.runtime} computes {self.found} where {self.baseline} has {self.expected} ({place})", self.value)
 
 

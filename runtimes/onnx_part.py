@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import numpy as np
 import onnx
-from onnx import helper, inliner
+from onnx import checker, helper, inliner
 from onnx.utils import Extractor
 
 from ds2ta_deploy.graph.graph import Graph
@@ -36,7 +36,7 @@ def cut_out(model: onnx.ModelProto, graph: Graph, value: str, known: Collection[
     """
     try:
         flat: onnx.ModelProto = inliner.inline_local_functions(model)
-    except RuntimeError:
+    except (RuntimeError, checker.ValidationError):
         return None  # functions that an engine may run, and nobody can take apart
     if flat.graph.sparse_initializer or flat.graph.quantization_annotation:
         return None  # nor these, and no file of ours has them

@@ -110,11 +110,12 @@ def _arrays(artifact: Artifact, name: str, wanted: set[str]) -> Trace:
 
 def _require_sample(artifact: Artifact, fragment: Fragment, given: Trace, place: tuple[int, ...]) -> None:
     """The operands must be of one sample, and the index must lie in the value."""
-    shapes = {name: tuple(1 if size is None else size for size in kind.shape) for name, kind in fragment.reads.items()}
-    wrong = [name for name, shape in shapes.items() if given[name].shape != shape]
+    kinds = {name: (kind.dtype, tuple(1 if size is None else size for size in kind.shape)) for name, kind in fragment.reads.items()}
+    wrong = {name: (given[name].dtype.name, given[name].shape) for name in kinds}
+    wrong = {name: kind for name, kind in wrong.items() if kind != kinds[name]}
     if wrong:
         where = str(artifact.path / OPERANDS)
-        raise InputError(Problem("DS2TA-157", f"{name!r} has shape {given[name].shape}, not {shapes[name]}", where) for name in wrong)
+        raise InputError(Problem("DS2TA-157", f"{name!r} is {kind[0]} {kind[1]}", where) for name, kind in wrong.items())
     shape = [1 if size is None else size for size in fragment.types[fragment.value].shape]
     if len(shape) != len(place) or not all(0 <= position < size for position, size in zip(place, shape, strict=True)):
         raise InputError(Problem("DS2TA-157", f"the index {list(place)} lies outside {shape}", str(artifact.path / RECORD)))

@@ -8,7 +8,8 @@ import msgspec
 
 from ds2ta_deploy.artifact import Manifest, encode_json, writer_versions
 from ds2ta_deploy.bisection.finding import Finding, has_place
-from ds2ta_deploy.bisection.search import Located, Side
+from ds2ta_deploy.bisection.search import Located
+from ds2ta_deploy.bisection.sides import Side
 from ds2ta_deploy.datasets import npz_bytes
 from ds2ta_deploy.errors import Ds2taError
 from ds2ta_deploy.graph import fragment as fragments

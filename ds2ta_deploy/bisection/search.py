@@ -1,44 +1,25 @@
 """Bisect: the first integer, in the order of the computation, in which a runtime differs from another one."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2ta_deploy.artifact import GOLDEN_VALUES, Artifact
-from ds2ta_deploy.datasets import read_arrays
-from ds2ta_deploy.errors import InputError, Problem, UsageError
+from ds2ta_deploy.artifact import Artifact
+from ds2ta_deploy.bisection.sides import Side, available, open_side
+from ds2ta_deploy.errors import Problem, UsageError
 from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.graph.ops import ValueType
 from ds2ta_deploy.parity import GOLDEN, Digest, Divergence, Progress, locate, samples_at_once
-from ds2ta_deploy.runtimes.base import RUNTIMES, Part, Runtime, Trace, open_runtime
+from ds2ta_deploy.runtimes.base import RUNTIMES, Trace
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
 from ds2ta_deploy.verification import golden_hashes, golden_inputs
 
 #: Where a divergence stands in the order: sample, time step, op (its outputs in order), index.
 Order = tuple[int, float, int, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class Side:
-    """One of those that are compared.
-
-    Attributes:
-        name: of the runtime, or :data:`~ds2ta_deploy.parity.GOLDEN`.
-        trace: values of some samples, given the number of the first one and their inputs.
-        runtime: what runs; None for what was recorded.
-
-    """
-
-    name: str
-    trace: Callable[[int, NDArray[np.uint8]], Trace]
-    runtime: Runtime | None = None
-
-    def isolate(self, value: str, known: Sequence[str]) -> Part | None:
-        """As :meth:`Runtime.isolate`; what was recorded cannot run."""
-        return None if self.runtime is None else self.runtime.isolate(value, known)
 
 
 @dataclass(frozen=True)
@@ -115,18 +96,18 @@ def bisect(
 
     """
     graph = artifact.graph
-    recorded = inputs is None
     pixels = golden_inputs(artifact) if inputs is None else inputs
     graph.check_input(pixels)
+    recorded = pixels.shape[graph.input_type.shape.index(None)] if inputs is None else None  # samples of which something was
     first = baseline or ("torch" if checkpoint is not None else ReferenceRuntime.name)
     if first == GOLDEN:
         raise UsageError(Problem("DS2TA-504", "what was recorded is no baseline", GOLDEN, f"add --runtime {GOLDEN} instead"))
-    named = [runtime] if runtime is not None else _available(artifact, recorded=recorded, checkpoint=checkpoint)
+    named = [runtime] if runtime is not None else available(artifact, recorded=recorded is not None, checkpoint=checkpoint)
     names = tuple(name for name in named if name != first)
     if not names:
         advice = f"name another with --runtime: {', '.join([*RUNTIMES, GOLDEN])}"
         raise UsageError(Problem("DS2TA-509", f"there is nothing to compare {first} with", mend=advice))
-    sides = [_open(name, artifact, checkpoint, recorded=recorded) for name in (first, *names)]
+    sides = [open_side(name, artifact, checkpoint, recorded=recorded) for name in (first, *names)]
     return search(graph, pixels, sides[0], sides[1:], golden=golden_hashes(artifact) if GOLDEN in names else None, progress=progress)
 
 
@@ -173,7 +154,8 @@ def first_divergence(
     Args:
         pair: names of the runtime and of the baseline.
         expected: the baseline's trace.
-        found: the runtime's. A value that is missing, or of another shape or type, differs from its first step on.
+        found: the runtime's. A value that is missing, or of another shape or type, differs from its first step on; when
+            it is the baseline's that is not what the graph says, the divergence is the baseline's.
         graph: gives the order.
         start: number of the first sample among all inputs.
         partial: a missing value is none that differs.
@@ -185,10 +167,10 @@ def first_divergence(
             continue
         want, have = expected[name], found.get(name)
         axis = graph.types[name].shape.index(None)
-        if have is None or have.shape != want.shape or have.dtype != want.dtype:
-            missing = Divergence(*pair, name, start, None, (), None, None)
+        strange = not _fits(want, graph.types[name])
+        if strange or have is None or have.shape != want.shape or have.dtype != want.dtype:
+            here: Divergence | None = Divergence(*(reversed(pair) if strange else pair), name, start, None, (), None, None)
             order: Order = (start, 0 if axis else math.inf, position, ())
-            here: Divergence | None = missing
         else:
             here = locate(pair, name, want, have, axis, start)
             if here is None:
@@ -197,6 +179,11 @@ def first_divergence(
         if here is not None and (best is None or order < best[0]):
             best = order, here
     return best
+
+
+def _fits(value: NDArray[np.integer], kind: ValueType) -> bool:
+    sizes = zip(value.shape, kind.shape, strict=False)
+    return value.dtype == kind.dtype and value.ndim == len(kind.shape) and all(want in (None, have) for have, want in sizes)
 
 
 def _chunks(samples: int, most: int) -> Iterator[tuple[int, int]]:
@@ -226,38 +213,3 @@ def _one_sample(
     inputs: Trace = {graph.input_name: batch.take(place, graph.input_type.shape.index(None))}
     taken = [inputs | {name: trace[name].take(place, axes[name]) for name in both} for trace in (expected, found)]
     return Located(divergence, *sides, *taken)
-
-
-def _available(artifact: Artifact, *, recorded: bool, checkpoint: Path | None) -> list[str]:
-    """Names of those that can be compared here: runtimes of the graph and of the artifact's files, and what was recorded."""
-    names = [
-        name
-        for name, info in RUNTIMES.items()
-        if info.available and info.executes in ("", artifact.manifest.target) and (checkpoint is not None or not info.needs_checkpoint)
-    ]
-    return [*names, GOLDEN] if recorded else names
-
-
-def _open(name: str, artifact: Artifact, checkpoint: Path | None, *, recorded: bool) -> Side:
-    if name == GOLDEN:
-        if not recorded:
-            raise UsageError(Problem("DS2TA-504", "nothing was recorded for other inputs", GOLDEN, "leave --inputs away"))
-        return _recorded(artifact)
-    runtime, wanted = open_runtime(name, artifact, checkpoint), artifact.graph.observable
-    return Side(name, lambda _start, batch: runtime.trace(batch, wanted), runtime)
-
-
-def _recorded(artifact: Artifact) -> Side:
-    """What was recorded at export: the first sample's spikes and counts, the output of all."""
-    graph = artifact.graph
-    artifact.read(GOLDEN_VALUES)  # raises when the artifact has none
-    values = read_arrays(artifact.path / GOLDEN_VALUES, graph.observable)
-    if graph.output not in values:
-        raise InputError(Problem("DS2TA-133", f"has no array {graph.output!r}", str(artifact.path / GOLDEN_VALUES)))
-    outputs = np.atleast_1d(values.pop(graph.output))
-
-    def trace(start: int, batch: NDArray[np.uint8]) -> Trace:
-        samples = batch.shape[graph.input_type.shape.index(None)]
-        return {**(values if start == 0 else {}), graph.output: outputs[start : start + samples]}
-
-    return Side(GOLDEN, trace)
