@@ -169,7 +169,8 @@ def first_divergence(
         axis = graph.types[name].shape.index(None)
         strange = not _fits(want, graph.types[name])
         if strange or have is None or have.shape != want.shape or have.dtype != want.dtype:
-            here: Divergence | None = Divergence(*(reversed(pair) if strange else pair), name, start, None, (), None, None)
+            odd, other = (pair[1], pair[0]) if strange else pair
+            here: Divergence | None = Divergence(odd, other, name, start, None, (), None, None)
             order: Order = (start, 0 if axis else math.inf, position, ())
         else:
             here = locate(pair, name, want, have, axis, start)

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
 @click.command("bisect", epilog="Example: ds2ta bisect OUT --allow-modified --runtime onnxruntime -o wrong-op")
 @artifact_argument
-@runtime_option(
-    "Runtime to compare; 'golden' for what was recorded at export, 'all' for both and every other that can run here.  [default: all]"
-)
+@runtime_option("Runtime to compare; 'golden' for what was recorded at export, 'all' for that and all that can run here.  [default: all]")
 @click.option("--baseline", metavar="NAME", help="Runtime to compare with.  [default: torch with --checkpoint, else reference]")
 @click.option(
     "--inputs", type=click.Path(path_type=Path), help=".npz with uint8 'images' or 'frames'; by default the artifact's golden inputs."
