@@ -107,8 +107,9 @@ def explain(graph: Graph, located: Located) -> Finding:
     expected, found = located.expected, located.found
     until = None if divergence.step is None else divergence.step + 1
     operands = tuple(
-        Operand(name, expected[name].shape, _equal_until(expected[name], found[name], None if kind.shape[0] is None else until))
-        for name, kind in fragment.reads.items()
+        # the first axis is time, or, of pictures, that of the one sample
+        Operand(name, expected[name].shape, bool(np.array_equal(expected[name][:until], found[name][:until])))
+        for name in fragment.reads
     )
     given = {name: expected[name] for name in fragment.reads}
     place = place_in_sample(divergence.step, divergence.index)
@@ -126,7 +127,3 @@ def ask_op(fragment: Fragment, given: Trace, place: tuple[int, ...]) -> Own:
         return Own(maker, None, None, {}, str(error.problems[0]))
     op, inner = fragment.focus(place, values)
     return Own(op, value, int(value[place]), op.operands(inner, *(values[name] for name in op.inputs)))
-
-
-def _equal_until(left: NDArray[np.integer], right: NDArray[np.integer], until: int | None) -> bool:
-    return bool(np.array_equal(left[:until], right[:until]))

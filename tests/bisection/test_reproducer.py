@@ -101,6 +101,11 @@ def test_what_differed_before_is_no_first_cause(small_graph, small_inputs, wrong
         finding = explain(small_graph, later)
         assert [(operand.name, operand.agrees) for operand in finding.operands] == [("blocks.0.attn.scores", agrees)]
         assert finding.is_first_cause == agrees
+    key = "blocks.0.attn.k.spikes"
+    finding = explain(small_graph, replace(located, found={**located.found, key: 1 - located.found[key]}))
+    agreeing = {operand.name: operand.agrees for operand in finding.operands}
+    assert agreeing == {"blocks.0.attn.q.spikes": True, key: False}
+    assert not finding.is_first_cause
 
 
 def test_operands_that_the_op_refuses_are_no_crash(small_graph, small_inputs, tmp_path):

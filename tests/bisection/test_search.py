@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import Tampered, copy_artifact, frozen, one_more, replaced, rewrite, spiking_chain
 
+from ds2ta_deploy import parity
 from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_VALUES, GRAPH, MODEL, Artifact
 from ds2ta_deploy.bisection.search import bisect, first_divergence, search
 from ds2ta_deploy.bisection.sides import Side
@@ -177,6 +178,13 @@ def test_nothing_differs(exported, small_graph, small_inputs):
     assert (result.samples, result.values, result.baseline) == (5, len(small_graph.observable), "reference")
     assert result.runtimes == ("onnxruntime", "onnx-reference", "golden")
     assert told == [1, 3, 5]
+
+
+def test_no_more_samples_at_once_than_fit_the_memory(exported, monkeypatch):
+    monkeypatch.setattr(parity, "_MEMORY_BUDGET", 1)
+    told = []
+    assert bisect(Artifact.open(exported), "onnxruntime", progress=told.append).divergence is None
+    assert told == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(
