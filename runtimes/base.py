@@ -119,12 +119,6 @@ def _open_onnxruntime(artifact: Artifact, _checkpoint: Path | None) -> Runtime:
     return OnnxRuntime.from_artifact(artifact)
 
 
-def _open_onnx_reference(artifact: Artifact, _checkpoint: Path | None) -> Runtime:
-    from ds2ta_deploy.runtimes.onnx_reference import OnnxReferenceRuntime
-
-    return OnnxReferenceRuntime.from_artifact(artifact)
-
-
 def _part_on_onnxruntime(part: bytes, given: Trace, value: str) -> NDArray[np.integer]:
     from ds2ta_deploy.runtimes.ort import OnnxRuntime
 
@@ -135,6 +129,12 @@ def _part_on_onnx_reference(part: bytes, given: Trace, value: str) -> NDArray[np
     from ds2ta_deploy.runtimes.onnx_reference import OnnxReferenceRuntime
 
     return OnnxReferenceRuntime.run_part(part, given, value)
+
+
+def _open_onnx_reference(artifact: Artifact, _checkpoint: Path | None) -> Runtime:
+    from ds2ta_deploy.runtimes.onnx_reference import OnnxReferenceRuntime
+
+    return OnnxReferenceRuntime.from_artifact(artifact)
 
 
 _BASE = "pip install ds2ta-deploy"
