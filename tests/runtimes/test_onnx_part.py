@@ -9,6 +9,7 @@ from ds2ta_deploy.exporters.onnx import to_onnx
 from ds2ta_deploy.graph.fragment import cut
 from ds2ta_deploy.graph.populations import population_values
 from ds2ta_deploy.runtimes.base import RUNTIMES
+from ds2ta_deploy.runtimes.onnx_part import cut_out
 from ds2ta_deploy.runtimes.onnx_reference import OnnxReferenceRuntime
 from ds2ta_deploy.runtimes.ort import OnnxRuntime
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
@@ -62,14 +63,14 @@ def test_what_cannot_be_cut_out(small_graph):
     assert OnnxRuntime(model.SerializeToString(), small_graph).isolate("head.logits", small_graph.observable) is None
     model = to_onnx(small_graph)
     model.graph.sparse_initializer.add().values.name = "sparse"
-    assert OnnxRuntime(model.SerializeToString(), small_graph).isolate("head.logits", small_graph.observable) is None
+    assert cut_out(model, small_graph, "head.logits", small_graph.observable) is None
     assert ReferenceRuntime(small_graph).isolate("head.logits", small_graph.observable) is None
 
 
 def test_a_file_that_cannot_be_taken_apart_is_no_part(small_graph):
     model = to_onnx(small_graph)
     model.functions[0].node.add().CopyFrom(onnx.helper.make_node(model.functions[0].name, [], [], domain=model.functions[0].domain))
-    assert OnnxRuntime(model.SerializeToString(), small_graph).isolate("head.logits", small_graph.observable) is None
+    assert cut_out(model, small_graph, "head.logits", small_graph.observable) is None
 
 
 @pytest.mark.parametrize("runtime", [OnnxRuntime, OnnxReferenceRuntime])
