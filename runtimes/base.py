@@ -2,7 +2,7 @@
 
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +19,20 @@ from ds2ta_deploy.lava_package import INSTALL as _LAVA
 Trace = dict[str, NDArray[np.integer]]
 
 
+@dataclass(frozen=True)
+class Part:
+    """What a runtime makes one value with, cut out of the file that it runs.
+
+    Attributes:
+        data: a file of the same format.
+        reads: names of the values that it must be given.
+
+    """
+
+    data: bytes
+    reads: tuple[str, ...]
+
+
 class Runtime(ABC):
     """Something that runs a frozen network."""
 
@@ -32,6 +46,15 @@ class Runtime(ABC):
             InputError: DS2TA-120 or 121 when the inputs do not fit the network.
 
         """
+
+    def isolate(self, value: str, known: Collection[str]) -> Part | None:
+        """Cut out what makes ``value`` of those known values that the file itself makes it of.
+
+        Returns:
+            None when the engine cannot run a part alone, or the file makes the value of something that is not known.
+
+        """
+        return None
 
 
 def require_known(graph: Graph, wanted: Sequence[str]) -> None:
@@ -67,6 +90,7 @@ class RuntimeInfo:
         open: makes it from an artifact and the options.
         needs_checkpoint: whether it runs the PyTorch model and so needs the checkpoint.
         executes: the target whose files it runs; empty for those that run the graph or the model.
+        run_part: makes the named value with a part of such a file from the values given; None when it cannot.
 
     """
 
@@ -77,11 +101,17 @@ class RuntimeInfo:
     open: Callable[[Artifact, RuntimeOptions], Runtime]
     needs_checkpoint: bool = False
     executes: str = ""
+    run_part: Callable[[bytes, Trace, str], NDArray[np.integer]] | None = None
 
     @property
     def available(self) -> bool:
         """Whether everything it imports is installed."""
         return all(importlib.util.find_spec(module) is not None for module in self.needs)
+
+    def require(self) -> None:
+        """Raise MissingRuntimeError (DS2TA-401) with the installing command unless it is available."""
+        if not self.available:
+            raise MissingRuntimeError(Problem("DS2TA-401", f"the runtime {self.name!r} needs {', '.join(self.needs)}", mend=self.install))
 
 
 def _open_reference(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
@@ -102,6 +132,18 @@ def _open_onnxruntime(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
     from ds2ta_deploy.runtimes.ort import OnnxRuntime
 
     return OnnxRuntime.from_artifact(artifact)
+
+
+def _part_on_onnxruntime(part: bytes, given: Trace, value: str) -> NDArray[np.integer]:
+    from ds2ta_deploy.runtimes.ort import OnnxRuntime
+
+    return OnnxRuntime.run_part(part, given, value)
+
+
+def _part_on_onnx_reference(part: bytes, given: Trace, value: str) -> NDArray[np.integer]:
+    from ds2ta_deploy.runtimes.onnx_reference import OnnxReferenceRuntime
+
+    return OnnxReferenceRuntime.run_part(part, given, value)
 
 
 def _open_onnx_reference(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
@@ -131,7 +173,15 @@ RUNTIMES: dict[str, RuntimeInfo] = {
     for info in (
         RuntimeInfo("reference", "the integer graph in NumPy, its own definition", ("numpy",), _BASE, _open_reference),
         RuntimeInfo("torch", "the quantized PyTorch model", ("torch",), _TORCH, _open_pytorch, needs_checkpoint=True),
-        RuntimeInfo("onnxruntime", "ONNX Runtime on the exported file", ("onnx", "onnxruntime"), _BASE, _open_onnxruntime, executes="onnx"),
+        RuntimeInfo(
+            "onnxruntime",
+            "ONNX Runtime on the exported file",
+            ("onnx", "onnxruntime"),
+            _BASE,
+            _open_onnxruntime,
+            executes="onnx",
+            run_part=_part_on_onnxruntime,
+        ),
         RuntimeInfo(
             "onnx-reference",
             "onnx's own ReferenceEvaluator on the exported file (slow)",
@@ -139,6 +189,7 @@ RUNTIMES: dict[str, RuntimeInfo] = {
             _BASE,
             _open_onnx_reference,
             executes="onnx",
+            run_part=_part_on_onnx_reference,
         ),
         RuntimeInfo("lava", "Lava's simulator on the exported process graph", ("lava",), _LAVA, _open_lava, executes="lava"),
         RuntimeInfo(
@@ -159,9 +210,8 @@ def open_runtime(name: str, artifact: Artifact, checkpoint: Path | None = None, 
     info = RUNTIMES.get(name)
     if info is None:
         raise UsageError(Problem("DS2TA-504", f"there is no runtime {name!r}", mend=f"there are: {', '.join(RUNTIMES)}"))
-    elsewhere = name == "lava" and lava_python is not None
-    if not info.available and not elsewhere:
-        raise MissingRuntimeError(Problem("DS2TA-401", f"the runtime {name!r} needs {', '.join(info.needs)}", mend=info.install))
+    if not (name == "lava" and lava_python is not None):
+        info.require()
     return info.open(artifact, RuntimeOptions(checkpoint, lava_python))
 
 

@@ -19,7 +19,8 @@ class OnnxRuntime(OnnxFileRuntime):
     name: ClassVar[str] = "onnxruntime"
     engine: ClassVar[str] = "ONNX Runtime"
 
-    def load(self, model: onnx.ModelProto) -> Session:
+    @staticmethod
+    def load(model: onnx.ModelProto) -> Session:
         """Open a session."""
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _FATAL_ONLY

@@ -16,6 +16,7 @@ from ds2ta_deploy.errors import Ds2taError, Problem, UnsupportedError, UsageErro
 COMMANDS = {
     "export": ("export", "Freeze a checkpoint, export it, verify it, release it."),
     "verify": ("verify", "Run an artifact on every runtime and compare every integer."),
+    "bisect": ("bisect", "Find the first integer that differs, and the op that made it."),
     "run": ("run", "Run an artifact or a checkpoint on inputs."),
     "eval": ("evaluate", "Measure top-1 over a labelled data set."),
     "inspect": ("inspect", "Show what an artifact holds."),
