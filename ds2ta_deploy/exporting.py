@@ -22,6 +22,7 @@ from ds2ta_deploy.artifact import (
     encode_json,
     writer_versions,
 )
+from ds2ta_deploy.certificate import certify
 from ds2ta_deploy.errors import InputError, ParityError, Problem, UsageError
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.graph import Graph
@@ -152,6 +153,7 @@ def _manifest(graph: Graph, target: str, model: "Ds2ta | None", checkpoint: str 
         config={} if model is None else msgspec.to_builtins(model.config),
         quantization=settings,
         rounding=str(graph.facts.get("rounding", "")),
+        certificate=certify(graph),
         files={},
     )
 

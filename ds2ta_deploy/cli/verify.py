@@ -36,7 +36,7 @@ from ds2ta_deploy.cli.options import (
 def command(
     artifact: Path, runtime: tuple[str, ...], inputs: Path | None, checkpoint: Path | None, values: Any, allow_modified: bool, as_json: bool
 ) -> None:
-    """Check every file of ARTIFACT against its hash, then compare every runtime integer for integer.
+    """Check every file of ARTIFACT against its hash and its certificate, then compare every runtime integer for integer.
 
     Exits with 1 and names the first differing value, its time step and index, when anything differs.
     """
