@@ -20,6 +20,7 @@ from ds2ta_deploy.artifact import (
     encode_json,
     writer_versions,
 )
+from ds2ta_deploy.certificate import certify
 from ds2ta_deploy.datasets import npz_bytes
 from ds2ta_deploy.errors import InputError, ParityError, Problem, UsageError
 from ds2ta_deploy.graph import serialize
@@ -159,6 +160,7 @@ def _manifest(graph: Graph, target: str, model: "Ds2ta | None", checkpoint: str 
         config={} if model is None else msgspec.to_builtins(model.config),
         quantization=settings,
         rounding=str(graph.facts.get("rounding", "")),
+        certificate=certify(graph),
         files={},
     )
 
