@@ -146,7 +146,7 @@ def _contestants(
 
 def _manifest(graph: Graph, target: str, model: "Ds2ta | None", checkpoint: str | Path | None, *, inline: bool) -> Manifest:
     """Say what the artifact is made from."""
-    settings: dict[str, Any] = {name: graph.facts[name] for name in ("profile", "weight_bits", "first_layer_bits") if name in graph.facts}
+    settings: dict[str, Any] = {name: graph.facts[name] for name in ("profile", "weight_bits", "first_layer_bits", "thresholds") if name in graph.facts}
     return Manifest(
         target=target,
         inline=inline,
