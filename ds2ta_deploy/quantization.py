@@ -98,8 +98,9 @@ def quantize(model: Ds2ta, settings: Quantization | None = None) -> Ds2ta:
 
     For every output channel c with folded weights W' and threshold theta, ``theta_c = floor(q_max theta /
     max|W'_c|)`` and ``W_c = round(W'_c theta_c / theta)``: the membrane lives in units of ``theta / theta_c``
-    and no multiplier is needed at run time. With the thresholds of a ``layer`` the maximum is the layer's. Guard bits of the temporal windows are the exact ones where
-    the profile's state is provably wide enough, otherwise the most that fit; so are the bits of the readout.
+    and no multiplier is needed at run time. With thresholds a ``layer`` the maximum is the layer's. Guard bits of the
+    temporal windows are the exact ones where the profile's state is provably wide enough, otherwise the most that
+    fit; so are the bits of the readout.
 
     Raises:
         UsageError: DS2TA-510 for settings out of range.

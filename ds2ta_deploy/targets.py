@@ -11,40 +11,68 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class TargetOptions:
+    """What a target may be told besides the graph; the defaults suit every target.
+
+    Attributes:
+        inline: expand the ONNX functions.
+        lowering: ``stock`` puts populations on the engine's own processes where these compute the same integers.
+
+    """
+
+    inline: bool = False
+    lowering: str = "custom"
+
+
+@dataclass(frozen=True)
 class Target:
     """Something to export to.
 
     Attributes:
         name: as given to ``--target``.
         about: one line for people.
-        write: graph -> files of the target, by name relative to the artifact; takes ``inline`` where that means something.
+        write: graph -> files of the target, by name relative to the artifact.
         profile: widths that a model is frozen under unless others are asked for.
         verify_with: runtimes that an export is compared on unless others are named.
         run_with: runtime that runs an artifact unless another is named.
         inlines: whether it has functions to expand.
+        lowerings: how its processes may be expressed.
 
     """
 
     name: str
     about: str
-    write: "Callable[[Graph, bool], dict[str, bytes]]"
+    write: "Callable[[Graph, TargetOptions], dict[str, bytes]]"
     profile: str
     verify_with: tuple[str, ...]
     run_with: str
     inlines: bool = False
+    lowerings: tuple[str, ...] = ("custom",)
+
+    def check(self, options: TargetOptions) -> None:
+        """Raise UsageError (DS2TA-511) for every option that means nothing to this target."""
+        problems = []
+        if options.inline and not self.inlines:
+            what = f"the target {self.name!r} has no functions to expand"
+            problems.append(Problem("DS2TA-511", what, mend="leave --inline out"))
+        if options.lowering not in self.lowerings:
+            what = f"the target {self.name!r} has no lowering {options.lowering!r}"
+            problems.append(Problem("DS2TA-511", what, mend=f"--lowering {' or '.join(self.lowerings)}"))
+        if problems:
+            raise UsageError(problems)
 
 
-def _write_onnx(graph: "Graph", inline: bool) -> dict[str, bytes]:  # noqa: FBT001 - called by position only
+def _write_onnx(graph: "Graph", options: TargetOptions) -> dict[str, bytes]:
     from ds2ta_deploy.artifact import MODEL
     from ds2ta_deploy.exporters.onnx import to_onnx
 
-    return {MODEL: to_onnx(graph, inline=inline).SerializeToString(deterministic=True)}
+    return {MODEL: to_onnx(graph, inline=options.inline).SerializeToString(deterministic=True)}
 
 
-def _write_lava(graph: "Graph", _inline: bool) -> dict[str, bytes]:  # noqa: FBT001 - called by position only
+def _write_lava(graph: "Graph", options: TargetOptions) -> dict[str, bytes]:
     from ds2ta_deploy.exporters.lava import to_lava
 
-    return to_lava(graph)
+    return to_lava(graph, "stock" if options.lowering == "stock" else "custom")
 
 
 #: Every target, by name.
@@ -67,6 +95,7 @@ TARGETS: dict[str, Target] = {
             profile="loihi",
             verify_with=("lava", "lava-stepper"),
             run_with="lava-stepper",
+            lowerings=("custom", "stock"),
         ),
     )
 }

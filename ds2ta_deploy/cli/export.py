@@ -52,6 +52,13 @@ if TYPE_CHECKING:
 )
 @click.option("--samples", type=click.IntRange(1), default=256, show_default=True, help="Most samples of the inputs to verify on.")
 @click.option("--inline", is_flag=True, help="Expand the ONNX functions, for engines that have none.")
+@click.option(
+    "--lowering",
+    type=click.Choice(["custom", "stock"]),
+    default="custom",
+    show_default=True,
+    help="Lava processes: all ours, or Lava's own Sparse and LIFReset where these compute the same integers.",
+)
 @click.option("--verify/--no-verify", default=True, help="Compare the runtimes before the artifact is released.", show_default=True)
 @runtime_option("Runtime to verify with, besides torch; may be repeated; 'all' for every one.  [default: the target's]", multiple=True)
 @values_option
@@ -65,6 +72,7 @@ def command(
     inputs: Path | None,
     samples: int,
     inline: bool,
+    lowering: str,
     verify: bool,
     runtime: tuple[str, ...],
     values: Any,
@@ -104,6 +112,7 @@ def command(
             checkpoint=checkpoint,
             inputs=pixels,
             inline=inline,
+            lowering=lowering,
             verify=verify,
             runtimes=names,
             lava_python=lava_python,
@@ -120,12 +129,14 @@ def command(
             "is not proved exact; --profile loihi keeps every value within",
             warning=True,
         )
+    lowered = _lowered(graph) if lowering == "stock" else None
     if as_json:
         print_json(
             {
                 "artifact": str(out),
                 "files": msgspec.to_builtins(artifact.manifest.files),
                 "parity": parity_json(reports[0]) if verify else None,
+                **({} if lowered is None else {"lowering": lowered}),
             }
         )
         return
@@ -133,6 +144,18 @@ def command(
         print_table(parity_table(reports[0]))
         print_rates(reports[0])
     say(f"wrote {out}{'' if verify else ' (not verified)'}")
+
+
+def _lowered(graph: "Graph") -> dict[str, Any]:
+    """Say which populations run on Lava's own processes, and why each of the others does not."""
+    from ds2ta_deploy.exporters.lava.lowering import plan
+
+    planned = plan(graph, "stock")
+    total = len(planned.stock) + len(planned.why_not)
+    say(f"{len(planned.stock)} of {total} populations run on Lava's own processes: {', '.join(planned.stock)}")
+    for name, reason in planned.why_not.items():
+        say(f"{name} does not: {reason}")
+    return {"stock": list(planned.stock), "why_not": planned.why_not}
 
 
 def _beside(checkpoint: Path) -> Path | None:

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from .network import Network, NetworkError, read_network
+from .schedule import Schedule
 
 #: Seconds between two looks.
 _INTERVAL = 0.05
@@ -79,6 +80,9 @@ def run(job: Path) -> None:
     network = read_network(Path(settings["network"]))
     wanted = list(dict.fromkeys([*settings["wanted"], network.output]))
     network.check_wanted(wanted)
+    inner = sorted(network.hidden.intersection(wanted))
+    if inner:
+        raise NetworkError(f"inside Lava's own processes, which do not show it; the stepper does: {', '.join(inner)}")
     samples = network.arrange(np.load(job / "inputs.npy", mmap_mode="r"))
     np.save(job / "pixels.npy", samples)
     files = {name: job / f"value-{index}.bin" for index, name in enumerate(wanted)}
@@ -87,11 +91,12 @@ def run(job: Path) -> None:
     except Exception:
         give_reason(job, "missing", traceback.format_exc())
         raise
-    root = build.build(network, build.Recording(files, job / "pixels.npy", job / "failures"))
+    steps = len(samples) * network.time_steps
+    root = build.build(network, build.Recording(files, job / "pixels.npy", job / "failures", steps))
     build.start(root)
     watch = Watch(job, active_children())
     watch.start()
-    build.run_steps(root, len(samples) * network.time_steps)
+    build.run_steps(root, steps + Schedule.of(network.processes).latency)
     watch.running = False
     write_trace(job, network, files, len(samples))
     threading.Timer(_STOPPING, end_group).start()
