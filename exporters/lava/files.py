@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ds2ta_deploy.errors import Problem, UnsupportedError
-from ds2ta_deploy.exporters.lava.lowering import Lowering, LoweringKind, plan
+from ds2ta_deploy.exporters.lava.lowering import Lowering, LoweringKind, plan, time_steps
 from ds2ta_deploy.exporters.lava.processes import LeafProcess, leaf_processes
 from ds2ta_deploy.exporters.lava.readme import README
 from ds2ta_deploy.graph import ops
@@ -77,7 +77,7 @@ def to_lava(graph: Graph, lowering: LoweringKind = "custom") -> dict[str, bytes]
 
 def describe(graph: Graph, leaves: list[LeafProcess], planned: Lowering, state_bits: int) -> dict[str, Any]:
     """Return the content of ``graph.json``; the exported README documents it."""
-    steps = max(kind.shape[0] or 1 for name, kind in graph.types.items() if name not in (graph.input_name, graph.output))
+    steps = time_steps(graph)
     still = graph.input_type.shape[0] is None
     blocks = {leaf.block: [other.name for other in leaves if other.block == leaf.block] for leaf in leaves}
     sender = {leaf.output: leaf.name for leaf in leaves}

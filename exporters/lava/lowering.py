@@ -58,6 +58,11 @@ def plan(graph: Graph, kind: LoweringKind) -> Lowering:
     return Lowering(lowered, {name: reason for name, reason in reasons.items() if reason})
 
 
+def time_steps(graph: Graph) -> int:
+    """T: the most time steps that a value of the graph has; what a still picture gives once has one."""
+    return max(kind.shape[0] or 1 for name, kind in graph.types.items() if name not in (graph.input_name, graph.output))
+
+
 def _reasons(graph: Graph, population: Population) -> Iterator[str]:
     """Say everything that keeps a population from running on ``Sparse`` and ``LIFReset``."""
     if any(isinstance(op, InputTable) for op in graph if set(op.outputs) & set(population.inputs)):
@@ -68,14 +73,16 @@ def _reasons(graph: Graph, population: Population) -> Iterator[str]:
         yield "it multiplies two activations, and stock synapses hold weights"
     else:
         match population.ops:
-            case (Linear() as weights, TemporalWindow() as window, Lif() as neuron) if population.outputs == neuron.outputs[:1]:
+            case (Linear() as weights, TemporalWindow() as window, Lif() as neuron) if population.outputs == neuron.outputs[
+                :1
+            ] and graph.types[neuron.outputs[0]].shape[0] == time_steps(graph):
                 yield from _linear_reasons(graph, weights, window, neuron)
             case _:
-                yield "it is not weights, bias and neuron alone, of which others read the spikes alone"
+                yield "it is not weights, bias and neuron in every time step, of which others read the spikes alone"
 
 
 def _linear_reasons(graph: Graph, weights: Linear, window: TemporalWindow, neuron: Lif) -> Iterator[str]:
-    steps, tokens = (graph.types[neuron.outputs[0]].shape[axis] or 1 for axis in (0, 2))
+    steps, tokens = time_steps(graph), graph.types[neuron.outputs[0]].shape[2] or 1
     guard = stock.guard_bits(steps)
     if window.taps > 1 or window.guard_bits:
         yield f"it has a temporal window (taps {window.taps}, guard bits {window.guard_bits}), which a stock neuron does not keep"

@@ -7,6 +7,7 @@ from lava_support import STOCK, needs_lava, stock_network, write_export
 from support import assert_all_equal
 
 from ds2ta_deploy.errors import InputError, RuntimeFailedError, UsageError
+from ds2ta_deploy.exporters.lava.ds2ta_lava.network import read_network
 from ds2ta_deploy.graph.populations import population_values
 from ds2ta_deploy.parity import compare_runtimes
 from ds2ta_deploy.runtimes.lava_process import LavaRuntime, LavaStepperRuntime
@@ -55,6 +56,7 @@ def test_the_stepper_shows_what_is_inside(tmp_path):
     graph, inputs = stock_network(3)
     runtime = LavaStepperRuntime(write_export(graph, tmp_path, "stock"), graph)
     assert runtime.hidden == frozenset()
+    assert LavaRuntime(tmp_path / "lava", graph).hidden == read_network(tmp_path / "lava").hidden == INNER
     assert_all_equal(trace_of(graph, inputs), runtime.trace(inputs, graph.observable))
 
 

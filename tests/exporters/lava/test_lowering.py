@@ -114,7 +114,7 @@ def test_a_membrane_that_others_read_is_not_available(network):
     window = dataclasses.replace(bias_only("extra", "product", 6), inputs=(f"{FC2}.membrane",))
     odd = dataclasses.replace(network, ops=(*network.ops, window, lif("extra", "extra.current", [4] * 6)))
     why = plan(odd, "stock").why_not
-    assert why[FC2] == why["extra"] == "it is not weights, bias and neuron alone, of which others read the spikes alone"
+    assert why[FC2] == why["extra"] == "it is not weights, bias and neuron in every time step, of which others read the spikes alone"
 
 
 def test_nothing_at_all_to_lower_is_an_error_with_every_reason():
