@@ -17,16 +17,21 @@ INNER = {f"{name}.{part}" for name in STOCK for part in ("product", "current", "
 
 
 @needs_lava
-@pytest.mark.parametrize("steps", [1, 2, 4, 7])
-def test_every_spike_in_every_step_is_the_references(steps, tmp_path, leftovers):
-    graph, inputs = stock_network(steps)
+@pytest.mark.parametrize(("steps", "scale"), [(1, 1), (2, 25), (4, 1), (4, 25), (7, 1), (7, 25)])
+def test_every_spike_in_every_step_is_the_references(steps, scale, tmp_path, leftovers):
+    graph, inputs = stock_network(steps, scale=scale)
     expected = trace_of(graph, inputs)
     assert_fires(expected)
+    met = 0  # thresholds that a leaked membrane and a current meet exactly
     for name in STOCK:
         membrane = expected[f"{name}.membrane"]
         (threshold,) = {int(value) for op in graph if op.name == name for value in op.threshold}
         assert (membrane == threshold).any()
         assert (membrane < 0).any()
+        leaked = membrane - expected[f"{name}.current"]
+        assert steps == 1 or (leaked < 0).any()
+        met += int(((membrane == threshold) & (leaked != 0)).sum())
+    assert steps == 1 or met
     assert expected["blocks.0.sum"].max() == 2
     runtime = LavaRuntime(write_export(graph, tmp_path, "stock"), graph)
     wanted = [name for name in graph.observable if name not in runtime.hidden]
