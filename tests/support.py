@@ -32,6 +32,7 @@ FACTS: dict[str, str | int | float] = {
     "profile": "cpu",
     "weight_bits": 8,
     "first_layer_bits": 10,
+    "thresholds": "channel",
     "rounding": "none",
     "leak_exact": 0,
     "classes": builders.CLASSES,
