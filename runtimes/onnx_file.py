@@ -14,6 +14,7 @@ from ds2ta_deploy.artifact import MODEL, Artifact
 from ds2ta_deploy.errors import InputError, Problem
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.runtimes.base import Runtime, Trace, require_known
+from ds2ta_deploy.runtimes.onnx_structure import require_exported
 
 #: Runs a loaded file: names of outputs, name -> input array.
 Session = Callable[[list[str], dict[str, NDArray[Any]]], Sequence[Any]]
@@ -28,13 +29,14 @@ class OnnxFileRuntime(Runtime):
         """Take the file's bytes and the graph it was exported from.
 
         Raises:
-            InputError: DS2TA-160 when the bytes are no ONNX file.
+            InputError: DS2TA-160 when the bytes are no ONNX file, DS2TA-164 when it holds what no exported file does.
 
         """
         try:
             self._model = onnx.load_model_from_string(data)
         except (DecodeError, ValueError) as error:
             raise InputError(Problem("DS2TA-160", f"is not an ONNX file: {error}", where)) from error
+        require_exported(self._model, where)
         self._graph = graph
         self._where = where
         self._sessions: dict[tuple[str, ...], tuple[Session, list[str]]] = {}

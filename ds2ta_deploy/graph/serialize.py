@@ -14,6 +14,7 @@ import safetensors.numpy
 from ds2ta_deploy.errors import InputError, Problem
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ops import OPS, Dtype, Op, ValueType
+from ds2ta_deploy.reading import read_regular
 
 #: Key of the single header entry; one entry keeps the bytes independent of any map's order.
 HEADER_KEY = "ds2ta-graph/1"
@@ -137,6 +138,6 @@ def _build_ops(records: tuple[_OpRecord, ...], tensors: dict[str, np.ndarray[Any
 def read(path: Path) -> Graph:
     """Read a graph file; errors as :func:`from_bytes`."""
     try:
-        return from_bytes(path.read_bytes(), str(path))
+        return from_bytes(read_regular(path), str(path))
     except OSError as error:
         raise InputError(Problem("DS2TA-140", f"cannot be read: {error.strerror}", str(path))) from error
