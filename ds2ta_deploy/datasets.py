@@ -135,7 +135,10 @@ def read_arrays(source: Path | BinaryIO, names: Sequence[str], where: object = N
         with open_regular(source) if isinstance(source, Path) else source as file:
             _require_modest(file, where)
             with np.load(file, allow_pickle=False) as archive:
-                return {name: archive[name] for name in names if name in archive.files}
+                arrays = {name: archive[name] for name in names if name in archive.files}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("a member is no array")  # NumPy then gives its bytes
+        return arrays
     except _ARCHIVE_ERRORS as error:  # NotImplementedError is a RuntimeError
         raise InputError(Problem("DS2TA-132", f"is not a readable .npz file: {error}", str(where))) from error
 

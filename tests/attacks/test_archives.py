@@ -83,6 +83,12 @@ def test_many_members_that_all_lie_in_the_same_place(tmp_path, refused, reader):
     refused(reader, path, "DS2TA-136")
 
 
+@BOTH
+@pytest.mark.parametrize("data", [b"", b"pixels", b"\x93NUMPX\x01\x00", b"\x80\x04K\x01."])
+def test_a_member_that_is_no_array(tmp_path, refused, reader, data):
+    refused(reader, archive(tmp_path / "bytes.npz", {"images.npy": data}), "DS2TA-132")
+
+
 SHAPES = {
     "larger than memory": "(1048576, 1048576, 4, 4)",
     "larger than any address": "(4611686018427387904, 4, 4, 4)",

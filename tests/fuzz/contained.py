@@ -55,7 +55,8 @@ class ViolationError(Exception):
 class Contained:
     """A process that reads files; started when it is needed, and again after it died."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: str = "from fuzz.contained import serve; serve()") -> None:
+        self._program = program
         self._process: subprocess.Popen[str] | None = None
         self._folder = tempfile.TemporaryDirectory()
 
@@ -63,7 +64,7 @@ class Contained:
         """Let the reader of this name read the file or directory."""
         if self._process is None:
             environment = os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS.parent}", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-            command = [sys.executable, "-m", "fuzz.contained"]
+            command = [sys.executable, "-c", self._program]
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -134,7 +135,7 @@ def outcome(reader: str, path: str | Path) -> Outcome:
     return Outcome("accepted", payload=payload)
 
 
-def _serve() -> None:
+def serve() -> None:
     """Answer requests until there are none."""
     from fuzz.readers import READERS
 
@@ -150,7 +151,3 @@ def _serve() -> None:
         answer: dict[str, Any] = vars(found) | {"memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
-
-
-if __name__ == "__main__":
-    _serve()

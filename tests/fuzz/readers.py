@@ -6,6 +6,7 @@ was read; it raises :class:`fuzz.contained.ViolationError` when something was ac
 
 import hashlib
 import importlib.util
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -17,8 +18,9 @@ import msgspec
 import numpy as np
 import support
 from fuzz.contained import ViolationError
+from fuzz.mutate import BY_SUFFIX, spoil_artifact, spoil_bytes, spoil_file, spoil_text
 
-from ds2ta_deploy.artifact import Artifact, encode_json
+from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, GRAPH, MODEL, REPORT, Artifact, encode_json
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.ranges import profile_of, prove
 
@@ -33,6 +35,8 @@ class Reader:
     Attributes:
         read: reads a file or directory and returns a hash of what it holds.
         seed: writes a good file, or fills a directory, at this path.
+        spoil: writes a spoiled copy of it.
+        cases: how many spoiled copies a long run tries.
         hashed: whether everything is covered by hashes, so that no changed payload may be accepted.
         needs: module without which there is no such reader.
 
@@ -40,6 +44,8 @@ class Reader:
 
     read: Callable[[Path], str]
     seed: Callable[[Path], None]
+    spoil: Callable[[Path, Path, random.Random], None]
+    cases: int
     hashed: bool = False
     needs: str = "numpy"
 
@@ -96,6 +102,14 @@ def _seed_artifact(path: Path) -> None:
     from ds2ta_deploy.exporting import export
 
     export(_graph(), "onnx", path, inputs=builders.small_inputs())
+
+
+def _seed_graph(path: Path) -> None:
+    path.write_bytes(serialize.to_bytes(_graph()))
+
+
+def _seed_onnx(path: Path) -> None:
+    path.write_bytes(_onnx())
 
 
 def _seed_npz(path: Path) -> None:
@@ -254,17 +268,20 @@ def _settings(path: Path) -> None:
     path.write_text('profile = "loihi"\nweight_bits = 6\nfirst_layer_bits = 10\n')
 
 
+_ZIP, _TENSORS, _ONNX = (spoil_file(BY_SUFFIX[suffix]) for suffix in (".npz", ".safetensors", ".onnx"))
+_TRUSTED = (GRAPH, MODEL, GOLDEN_INPUTS, GOLDEN_HASHES)
+
 READERS: dict[str, Reader] = {
-    "artifact": Reader(read_artifact, _seed_artifact, hashed=True, needs="onnxruntime"),
-    "artifact-verified": Reader(verify_artifact, _seed_artifact, needs="onnxruntime"),
-    "artifact-inspected": Reader(inspect_artifact, _seed_artifact, needs="onnxruntime"),
-    "checkpoint": Reader(read_checkpoint, _seed_checkpoint, needs="torch"),
-    "checkpoint-torch": Reader(read_checkpoint, _seed_torch, needs="torch"),
-    "graph": Reader(read_graph, lambda path: path.write_bytes(serialize.to_bytes(_graph())) and None),
-    "onnx": Reader(run_onnxruntime, lambda path: path.write_bytes(_onnx()) and None, needs="onnxruntime"),
-    "onnx-reference": Reader(run_onnx_reference, lambda path: path.write_bytes(_onnx()) and None, needs="onnxruntime"),
-    "data": Reader(read_data, _seed_npz),
-    "idx": Reader(read_idx, _seed_idx),
-    "golden": Reader(read_golden, _seed_npz),
-    "settings": Reader(read_settings, _settings, needs="torch"),
+    "artifact": Reader(read_artifact, _seed_artifact, spoil_artifact(sealed=False), 10_000, hashed=True, needs="onnxruntime"),
+    "artifact-verified": Reader(verify_artifact, _seed_artifact, spoil_artifact(names=_TRUSTED, sealed=True), 2000, needs="onnxruntime"),
+    "artifact-inspected": Reader(inspect_artifact, _seed_artifact, spoil_artifact(names=[REPORT], sealed=True), 1000, needs="onnxruntime"),
+    "checkpoint": Reader(read_checkpoint, _seed_checkpoint, _TENSORS, 2000, needs="torch"),
+    "checkpoint-torch": Reader(read_checkpoint, _seed_torch, _ZIP, 2000, needs="torch"),
+    "graph": Reader(read_graph, _seed_graph, _TENSORS, 4000),
+    "onnx": Reader(run_onnxruntime, _seed_onnx, _ONNX, 2000, needs="onnxruntime"),
+    "onnx-reference": Reader(run_onnx_reference, _seed_onnx, _ONNX, 1000, needs="onnxruntime"),
+    "data": Reader(read_data, _seed_npz, _ZIP, 3000),
+    "idx": Reader(read_idx, _seed_idx, spoil_file(spoil_bytes), 2000),
+    "golden": Reader(read_golden, _seed_npz, _ZIP, 2000),
+    "settings": Reader(read_settings, _settings, spoil_file(spoil_text), 2000, needs="torch"),
 }
