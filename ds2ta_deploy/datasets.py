@@ -136,11 +136,11 @@ def read_arrays(source: Path | BinaryIO, names: Sequence[str], where: object = N
             _require_modest(file, where)
             with np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in names if name in archive.files}
-        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-            raise ValueError("a member is no array")  # NumPy then gives its bytes
-        return arrays
     except _ARCHIVE_ERRORS as error:  # NotImplementedError is a RuntimeError
         raise InputError(Problem("DS2TA-132", f"is not a readable .npz file: {error}", str(where))) from error
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):  # of what is no array NumPy gives the bytes
+        raise InputError(Problem("DS2TA-132", "is not a readable .npz file: a member is no array", str(where)))
+    return arrays
 
 
 def _require_modest(file: BinaryIO, where: object) -> None:

@@ -45,7 +45,7 @@ def archive(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_STO
 
 
 @BOTH
-@pytest.mark.parametrize("name", ["images", "labels"])
+@pytest.mark.parametrize("name", ["images", "labels"])  # "frames" are read as "images" are
 def test_pickled_objects_are_refused_and_never_run(tmp_path, refused, reader, name):
     sign = tmp_path / "ran"
     arrays = {"images": np.zeros((1, 2, 2, 1), np.uint8), name: np.array([Bomb(sign)], dtype=object)}

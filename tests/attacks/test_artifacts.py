@@ -50,6 +50,8 @@ def test_a_manifest_that_names_a_path_outside_or_one_path_twice(tmp_path, artifa
     manifest["files"][name] = msgspec.to_builtins(FileEntry.of(b"secret"))
     write_manifest(artifact, manifest)
     refused("artifact", artifact, "DS2TA-155")
+    with pytest.raises(InputError, match="DS2TA-155"):
+        Artifact.open(artifact, allow_modified=True)
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -1,86 +1,22 @@
 """Spoil a good file: its bytes, or the structure that its readers look for. The same random numbers spoil it the same way."""
 
-import io
 import json
-import pickletools
 import random
 import struct
-import warnings
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
 import support
+from fuzz.mutate_archives import spoil_zip
+from fuzz.mutate_bytes import NUMBERS, Change, spoil_bytes
 from google.protobuf.message import Message
 
 from ds2ta_deploy.artifact import MANIFEST
 
-Change = Callable[[bytes, random.Random], bytes]
-
-#: Numbers at which arithmetic and allocation go wrong.
-NUMBERS = [0, 1, -1, 2, 7, 127, 128, 255, 256, 2**15, 2**16, 2**24, 2**31 - 1, 2**31, 2**32, 2**53, 2**63 - 1, 2**63, 2**64, -(2**31)]
-NUMBERS += [-(2**63), 10**30, 10**400]
-
 VALUES: list[Any] = [*NUMBERS, None, True, False, 0.5, -0.0, 1e308, 5e-324, "", "x", "..", "/", "\x1b[2J", "\u202e", "é" * 50, "x" * 5000]
 VALUES += [[], {}, [None], [[[[]]]], {"a": 1}, "images", "head.logits", "uint8", "cpu", float("nan"), float("inf")]
-
-
-# --- bytes -----------------------------------------------------------------------------------------------------------
-
-
-def spoil_bytes(data: bytes, random_: random.Random) -> bytes:
-    """Change one to four places of the bytes."""
-    for _ in range(random_.choice([1, 1, 1, 2, 4])):
-        data = random_.choice(_BYTES)(data, random_)
-    return data
-
-
-def _place(data: bytes, random_: random.Random) -> int:
-    """Pick a place, every other time near the beginning, where headers are."""
-    return random_.randrange(max(1, min(len(data), 64) if random_.random() < 0.3 else len(data)))
-
-
-def _flip(data: bytes, random_: random.Random) -> bytes:
-    at = _place(data, random_)
-    return data[:at] + bytes([data[at] ^ (1 << random_.randrange(8))]) + data[at + 1 :] if data else b"\0"
-
-
-def _overwrite(data: bytes, random_: random.Random) -> bytes:
-    at = _place(data, random_)
-    return data[:at] + random_.randbytes(random_.choice([1, 2, 4, 8])) + data[at + 8 :]
-
-
-def _cut(data: bytes, random_: random.Random) -> bytes:
-    return data[: _place(data, random_)]
-
-
-def _remove(data: bytes, random_: random.Random) -> bytes:
-    at = _place(data, random_)
-    return data[:at] + data[at + random_.choice([1, 2, 4, 8, 64, 1024]) :]
-
-
-def _insert(data: bytes, random_: random.Random) -> bytes:
-    at = _place(data, random_)
-    return data[:at] + random_.choice([b"\0", b"\xff" * 8, random_.randbytes(16), b"[" * 2000, b"9" * 5000, b"\xed\xa0\x80"]) + data[at:]
-
-
-def _splice(data: bytes, random_: random.Random) -> bytes:
-    at, source = _place(data, random_), _place(data, random_)
-    size = random_.choice([4, 16, 64, 512])
-    return data[:at] + data[source : source + size] + data[at + (size if random_.random() < 0.5 else 0) :]
-
-
-def _length(data: bytes, random_: random.Random) -> bytes:
-    """Overwrite what may be a length or an offset."""
-    at = _place(data, random_) & ~3 if random_.random() < 0.5 else _place(data, random_)
-    form = random_.choice(["<Q", "<I", ">I", "<H", ">Q"])
-    size = struct.calcsize(form)
-    return data[:at] + struct.pack(form, random_.choice(NUMBERS) % 256**size) + data[at + size :]
-
-
-_BYTES: list[Change] = [_flip, _flip, _overwrite, _cut, _remove, _insert, _splice, _length, _length]
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------------
@@ -146,7 +82,11 @@ def spoil_safetensors(data: bytes, random_: random.Random) -> bytes:
             special = [float("nan"), float("inf"), 1e-45, 3e38, -3e38, 0.0]
             filled = struct.pack("<f", random_.choice(special)) if entry["dtype"] == "F32" else random_.randbytes(width)
             at = start + width * random_.randrange(max(1, (end - start) // width))
-            body = body[:at] + filled + body[at + width :] if random_.random() < 0.7 else body[:start] + filled * ((end - start) // width) + body[end:]
+            body = (
+                body[:at] + filled + body[at + width :]
+                if random_.random() < 0.7
+                else body[:start] + filled * ((end - start) // width) + body[end:]
+            )
         case _:
             tree = json.loads(header)
             entry = tree[random_.choice([name for name in tree if name != "__metadata__"])]
@@ -157,61 +97,6 @@ def spoil_safetensors(data: bytes, random_: random.Random) -> bytes:
                 entry["shape"].insert(0, 1)
             header = json.dumps(tree).encode()
     return struct.pack("<Q", len(header)) + header + body
-
-
-# --- archives --------------------------------------------------------------------------------------------------------
-
-
-def spoil_zip(data: bytes, random_: random.Random) -> bytes:
-    """Rename, drop, repeat, pack or spoil one member of an archive."""
-    with zipfile.ZipFile(io.BytesIO(data)) as source:
-        members = [(member.filename, source.read(member)) for member in source.infolist()]
-    at = random_.randrange(len(members))
-    name, content = members[at]
-    method = zipfile.ZIP_STORED
-    match random_.randrange(6):
-        case 0:
-            members[at] = (random_.choice(["images.npy", "labels", "../x", "/x", "archive/data.pkl", "x" * 300, "é.npy"]), content)
-        case 1:
-            del members[at]
-        case 2:
-            members.append((f"{name}2", content))
-        case 3:
-            method = random_.choice([zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-        case 4 if content[:6] == b"\x93NUMPY":
-            members[at] = (name, _spoil_npy(content, random_))
-        case _:
-            spoil = _spoil_pickle if name.endswith(".pkl") and random_.random() < 0.7 else spoil_bytes
-            members[at] = (name, spoil(content, random_))
-    made = io.BytesIO()
-    with warnings.catch_warnings(), zipfile.ZipFile(made, "w", method) as target:
-        warnings.simplefilter("ignore")  # a name twice is what is wanted
-        for name, content in members:
-            target.writestr(zipfile.ZipInfo(name), content, method)
-    return made.getvalue()
-
-
-def _spoil_npy(data: bytes, random_: random.Random) -> bytes:
-    """Change what an array says of itself."""
-    length = int.from_bytes(data[8:10], "little")
-    header = data[10 : 10 + length].decode("latin1")
-    kind = random_.choice(["|u1", "|i1", "<u2", "<i8", "<f4", "<f8", "|O", "<U9", "|V0", "<M8[s]", "|b1", "<c8", "<x1"])
-    shape = tuple(random_.choice([*NUMBERS, 3, 5, 7]) for _ in range(random_.randrange(7)))
-    changed = random_.choice(
-        [f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}}}", header.replace("|u1", kind), header.replace("False", "True")]
-    )
-    text = changed.encode("latin1", "replace")[:60_000]
-    return data[:8] + struct.pack("<H", len(text)) + text + data[10 + length :]
-
-
-def _spoil_pickle(data: bytes, random_: random.Random) -> bytes:
-    """Remove, repeat or replace one whole operation of a pickle."""
-    starts = [place for _, _, place in pickletools.genops(data) if place is not None] + [len(data)]
-    at = random_.randrange(len(starts) - 1)
-    one = data[starts[at] : starts[at + 1]]
-    other = random_.randrange(len(starts) - 1)
-    instead = random_.choice([b"", one + one, data[starts[other] : starts[other + 1]], b"N", b"]", b"}", b")", b"K\x07", b"h\x01", b"cos\nsystem\n"])
-    return data[: starts[at]] + instead + data[starts[at + 1] :]
 
 
 # --- ONNX ------------------------------------------------------------------------------------------------------------
@@ -333,6 +218,7 @@ def spoil_text(data: bytes, random_: random.Random) -> bytes:
     if random_.random() < 0.5:
         return spoil_bytes(data, random_)
     words = data.decode().split(" ")
-    words[random_.randrange(len(words))] = random_.choice([*map(str, NUMBERS), "nan", "[[", "{", '"', "'''", "1979-05-27", "true", "a.b.c", "=", "\n"])
+    words[random_.randrange(len(words))] = random_.choice(
+        [*map(str, NUMBERS), "nan", "[[", "{", '"', "'''", "1979-05-27", "true", "a.b.c", "=", "\n"]
+    )
     return " ".join(words).encode()
-

@@ -18,7 +18,8 @@ import msgspec
 import numpy as np
 import support
 from fuzz.contained import ViolationError
-from fuzz.mutate import BY_SUFFIX, spoil_artifact, spoil_bytes, spoil_file, spoil_text
+from fuzz.mutate import BY_SUFFIX, spoil_artifact, spoil_file, spoil_text
+from fuzz.mutate_bytes import spoil_bytes
 
 from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, GRAPH, MODEL, REPORT, Artifact, encode_json
 from ds2ta_deploy.graph import serialize

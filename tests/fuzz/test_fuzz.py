@@ -1,15 +1,22 @@
 """A few hundred cases of the long run, ``make fuzz``, and what must hold for its figures to mean something."""
 
 import random
+import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from fuzz.contained import Contained
 from fuzz.readers import READERS
 from fuzz.run import COLUMNS, FAILURES, Campaign
 
+from ds2ta_deploy.artifact import MANIFEST
+
+#: Files that a reader once did something else with than refuse them, a folder a reader.
+CORPUS = Path(__file__).parent / "corpus"
+
 #: Cases of each reader in the fast tests; the first ones of a long run.
-CASES = 25
+CASES = 20
 
 READABLE = [name for name, reader in READERS.items() if reader.available]
 
@@ -42,6 +49,20 @@ def test_a_case_is_the_same_file_each_time(tmp_path, name):
     else:
         content = [{str(path.relative_to(each)): path.read_bytes() for path in each.rglob("*") if path.is_file()} for each in (one, two)]
         assert content[0] == content[1]
+
+
+@pytest.mark.parametrize("path", sorted(CORPUS.glob("*/*")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_what_once_did_harm_is_refused(tmp_path, process, path):
+    name = path.parent.name
+    if not READERS[name].available:
+        pytest.skip(f"needs {READERS[name].needs}")
+    target = tmp_path / name
+    if name.startswith("artifact"):
+        READERS[name].seed(target)
+        shutil.copyfile(path, target / MANIFEST)
+    else:
+        shutil.copyfile(path, target)
+    assert process.read(name, target).kind == "refused"
 
 
 def test_a_full_run_is_as_long_as_promised():
