@@ -71,15 +71,13 @@ def _aside(target: Path) -> Iterator[None]:
 
 def _write(path: Path, data: bytes) -> None:
     """Write a file so that it is on the disk before the directory gets its name."""
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    path.write_bytes(data)
+    _flush(path)
 
 
-def _flush(directory: Path) -> None:
-    """Put a directory's entries on the disk."""
-    descriptor = os.open(directory, os.O_RDONLY)
+def _flush(path: Path) -> None:
+    """Put a file, or a directory's entries, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -119,14 +119,14 @@ def test_staging_without_committing_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize("failing", [GRAPH, "vectors", MANIFEST])
 def test_a_full_disk_is_one_error_and_leaves_nothing(tmp_path, monkeypatch, failing):
-    honest = staging_module._write
+    honest = Path.write_bytes
 
-    def write_file(path, data):
-        if failing in str(path):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        honest(path, data)
+    def write_bytes(self, data):
+        if failing in str(self):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+        return honest(self, data)
 
-    monkeypatch.setattr(staging_module, "_write", write_file)
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
     with pytest.raises(UsageError, match=r"DS2TA-502 .*No space left on device") as caught:
         write(tmp_path / "out")
     assert caught.value.exit_code == 2

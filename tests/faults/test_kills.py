@@ -81,7 +81,7 @@ def kill_many(victim, tmp_path, undisturbed, at_steps: int, at_moments: int) -> 
 
 
 def test_a_few_kills_at_steps_all_over_an_export(victim, tmp_path, undisturbed):
-    kill_many(victim, tmp_path, undisturbed, 12, 3)
+    kill_many(victim, tmp_path, undisturbed, 7, 2)
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def failing_kills(victim, tmp_path, count: int) -> None:
 
 
 def test_a_few_kills_of_an_export_that_replaces_an_earlier_failure(victim, tmp_path):
-    failing_kills(victim, tmp_path, 8)
+    failing_kills(victim, tmp_path, 5)
 
 
 @pytest.mark.slow

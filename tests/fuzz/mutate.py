@@ -132,17 +132,19 @@ def _spoil_field(message: Message, field: Any, random_: random.Random) -> None:
             case 1:
                 value.extend([value[random_.randrange(len(value))]])
             case _ if field.message_type is None:
-                value[at] = _other(value[at], random_)
+                value[at] = _other(field, value[at], random_)
             case _:
                 del value[at:]
     elif field.message_type is not None or random_.random() < 0.2:
         message.ClearField(field.name)
     else:
-        setattr(message, field.name, _other(value, random_))
+        setattr(message, field.name, _other(field, value, random_))
 
 
-def _other(value: Any, random_: random.Random) -> Any:
+def _other(field: Any, value: Any, random_: random.Random) -> Any:
     """Return another value of the same kind."""
+    if field.enum_type is not None:  # Python's protobuf takes no other; spoiled bytes hold them
+        return random_.choice(field.enum_type.values).number
     if isinstance(value, str):
         return random_.choice(["", "x", "Loop", "Identity", "head.logits", "images", value + "2", value[:-1], "\x1b[2J", "y" * 3000])
     if isinstance(value, bytes):
