@@ -4,6 +4,8 @@
 #   PYTEST_ARGS=... more arguments for pytest, for example PYTEST_ARGS="tests/graph -x"
 
 PYTEST_ARGS ?=
+FUZZ_SECONDS ?= 60
+FUZZ_GUIDED ?= artifact checkpoint checkpoint-torch graph onnx onnx-reference data idx golden settings
 PORTABILITY := tests/portability
 
 # The first of some interpreters that really starts; a pyenv shim for a version that is not enabled does not.
@@ -16,7 +18,7 @@ PYTHON ?= $(call first_working,python3.11 python3)
 PIP_INSTALL := bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-no-torch test-all faults check format portability clean distclean
+.PHONY: help demo test test-slow test-no-torch test-all faults fuzz check format portability clean distclean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -56,6 +58,12 @@ format: .venv/.installed ## format, and mend what the linter can mend
 portability: .venv/.portability $(PORTABILITY)/node_modules/.package-lock.json ## compare onnxruntime, onnxruntime-web and OpenVINO
 	.venv/bin/pytest -m portability $(PORTABILITY) $(PYTEST_ARGS)
 
+fuzz: .venv/.fuzz ## try tens of thousands of spoiled files on every reader; FUZZ_SECONDS=60 a reader guided by coverage
+	cd tests && PYTHONPATH=.:.. ../.venv/bin/python -m fuzz.run
+	for reader in $(FUZZ_GUIDED); do \
+	    (cd tests && PYTHONPATH=.:.. ../.venv/bin/python -m fuzz.guided $$reader -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1) || exit 1; \
+	done
+
 clean: ## remove builds and caches
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find ds2ta_deploy exporters runtimes examples tests -name __pycache__ -not -path '*/node_modules/*' -exec rm -rf {} +
@@ -71,6 +79,10 @@ distclean: clean ## remove the environments as well
 	test -x .venv/bin/python || "$(PYTHON)" -m venv .venv
 	.venv/$(PIP_INSTALL) ".[torch,dev]"
 	PIP_CONSTRAINT=constraints.txt .venv/bin/ds2ta lava install
+	@touch $@
+
+.venv/.fuzz: .venv/.installed
+	.venv/$(PIP_INSTALL) ".[torch,dev,fuzz]"
 	@touch $@
 
 .venv/.portability: .venv/.installed

@@ -15,6 +15,7 @@ from ds2ta_deploy.errors import InputError, Problem
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ranges import profile_of, prove
+from ds2ta_deploy.reading import open_regular, read_regular
 
 MANIFEST, GRAPH, MODEL, REPORT = "manifest.json", "graph.safetensors", "model.onnx", "report.json"
 GOLDEN_INPUTS, GOLDEN_VALUES, GOLDEN_HASHES = "vectors/inputs.npz", "vectors/expected.npz", "vectors/hashes.json"
@@ -66,6 +67,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         certificate: what is proved of the graph; None where there is no whole graph, as in a reproducer.
         parity: what was compared before the artifact was released; empty when verification was switched off.
         files: every other file of the artifact, by relative path.
+        seal: SHA-256 of the manifest's encoding with an empty seal, so that no field changes unnoticed.
 
     """
 
@@ -80,6 +82,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     certificate: Certificate | None = None
     parity: tuple[ParityEntry, ...] = ()
     files: dict[str, FileEntry]
+    seal: str = ""
+
+    def sealed(self) -> "Manifest":
+        """Return it with its seal."""
+        return msgspec.structs.replace(self, seal=hashlib.sha256(encode_json(msgspec.structs.replace(self, seal=""))).hexdigest())
 
 
 def writer_versions() -> dict[str, str]:
@@ -113,13 +120,13 @@ class Artifact:
         """Read the manifest and check every file against it.
 
         Raises:
-            InputError: DS2TA-150 no artifact, 151 bad manifest, 152 file missing, 153 file not the one
+            InputError: DS2TA-150 no artifact, 151 bad manifest, 152 file missing, 153 file (or manifest) not the one
                 exported, 155 path outside the directory; all of them at once.
 
         """
         path = Path(path)
-        manifest = _read_manifest(path)
-        problems, modified = [], []
+        manifest, sealed = _read_manifest(path)
+        problems, modified = [], [] if sealed else [MANIFEST]
         for name, entry in manifest.files.items():
             if not _is_inside(name):
                 problems.append(Problem("DS2TA-155", "the manifest names a path outside the artifact", ascii(name)))
@@ -137,10 +144,11 @@ class Artifact:
         return cls(path, manifest, tuple(modified))
 
     def read(self, name: str) -> bytes:
-        """Return one file's bytes.
+        """Return one file's bytes, those that were checked when the artifact was opened.
 
         Raises:
-            InputError: DS2TA-152 when the manifest does not list it or it cannot be read.
+            InputError: DS2TA-152 when the manifest does not list it or it cannot be read, DS2TA-153 when it was
+                changed since.
 
         """
         if name not in self.manifest.files:
@@ -148,9 +156,12 @@ class Artifact:
                 Problem("DS2TA-152", f"the artifact has no {name}", str(self.path), f"it was exported for {self.manifest.target}")
             )
         try:
-            return (self.path / name).read_bytes()
+            data = read_regular(self.path / name)
         except OSError as error:
             raise InputError(Problem("DS2TA-152", f"cannot be read: {error.strerror}", str(self.path / name))) from error
+        if name not in self.modified and FileEntry.of(data) != self.manifest.files[name]:
+            raise InputError(Problem("DS2TA-153", "was changed while it was being read", str(self.path / name)))
+        return data
 
     def read_json(self, name: str, kind: type[Decoded]) -> Decoded:
         """Return one JSON file as the type it must have.
@@ -191,15 +202,17 @@ class Artifact:
         return certificate_check.check(self.read(GRAPH), certificate, str(self.path / MANIFEST))
 
 
-def _read_manifest(path: Path) -> Manifest:
+def _read_manifest(path: Path) -> tuple[Manifest, bool]:
+    """Return the manifest, and whether it has the seal it was written with."""
     file = path / MANIFEST
     try:
-        if not file.is_file():
+        if not _is_own_file(path, MANIFEST):
             advice = "give the directory that an export wrote"
             raise InputError(Problem("DS2TA-150", f"is not an artifact: it has no {MANIFEST}", str(path), advice))
         if file.stat().st_size > _MANIFEST_LIMIT:
             raise InputError(Problem("DS2TA-151", f"is larger than {_MANIFEST_LIMIT} bytes", str(file)))
-        return msgspec.json.decode(file.read_bytes(), type=Manifest)
+        manifest = msgspec.json.decode(read_regular(file), type=Manifest)
+        return manifest, manifest == manifest.sealed()
     except OSError as error:
         raise InputError(Problem("DS2TA-150", f"cannot be read: {error.strerror}", str(file))) from error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -207,8 +220,10 @@ def _read_manifest(path: Path) -> Manifest:
 
 
 def _is_inside(name: str) -> bool:
+    """Whether it names something inside, in its only spelling: ``a//b`` and ``./a/b`` are ``a/b`` once more."""
     path = PurePosixPath(name)
-    return bool(name) and not path.is_absolute() and ".." not in path.parts and "\\" not in name and "\0" not in name
+    plain = str(path) == name and "\\" not in name and "\0" not in name
+    return plain and not path.is_absolute() and ".." not in path.parts
 
 
 def _is_own_file(directory: Path, name: str) -> bool:
@@ -221,8 +236,8 @@ def _is_own_file(directory: Path, name: str) -> bool:
 
 def _hash_file(path: Path) -> FileEntry | None:
     try:
-        with path.open("rb") as file:
-            return FileEntry(hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
+        with open_regular(path) as file:
+            return FileEntry(hashlib.file_digest(file, "sha256").hexdigest(), file.tell())
     except OSError:
         return None  # unreadable is not the file that was exported
 

@@ -4,7 +4,6 @@ The format of our own is a safetensors file whose header carries ``format`` and 
 files are read through ``weights_only=True`` and nothing else: no code in them runs.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from ds2ta_deploy.errors import InputError, Problem, UnsupportedError
+from ds2ta_deploy.errors import InputError, Problem, UnsupportedError, UsageError
 from ds2ta_deploy.models.config import Ds2taConfig
 from ds2ta_deploy.models.ds2ta import Ds2ta
+from ds2ta_deploy.reading import open_regular
+from ds2ta_deploy.torch_files import require_plain
 
 #: Key of the single header entry, which holds the config; one entry keeps the bytes independent of any map's order.
 HEADER_KEY = "ds2ta-checkpoint/1"
@@ -31,6 +32,7 @@ def save_checkpoint(model: Ds2ta, path: str | Path) -> None:
 
     Raises:
         UnsupportedError: DS2TA-202 for a quantized model.
+        UsageError: DS2TA-502 when it cannot be written; what was there stays as it was.
 
     Example:
         >>> save_checkpoint(model, Path("ckpt.safetensors"))  # doctest: +SKIP
@@ -42,8 +44,13 @@ def save_checkpoint(model: Ds2ta, path: str | Path) -> None:
     config = msgspec.json.encode(model.config, order="sorted").decode()
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(safetensors.torch.save(tensors, {HEADER_KEY: config}))
-    partial.replace(path)
+    try:
+        partial.write_bytes(safetensors.torch.save(tensors, {HEADER_KEY: config}))
+        partial.replace(path)
+    except OSError as error:
+        raise UsageError(Problem("DS2TA-502", f"cannot be written: {error.strerror or error}", str(path))) from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: str | Path) -> Ds2ta:
@@ -51,7 +58,8 @@ def load_checkpoint(path: str | Path) -> Ds2ta:
 
     Raises:
         InputError: DS2TA-101 not a checkpoint, 102 no config, 103 NaN or Inf, 105 missing tensor, 106 unexpected
-            tensor, 107 wrong shape, 110 contradictory config; all problems of one kind of check at once.
+            tensor, 107 wrong shape, 108 larger unpacked than on the disk, 110 contradictory config; all problems of one
+            kind of check at once.
         UnsupportedError: DS2TA-201 unknown model family.
 
     Example:
@@ -72,7 +80,7 @@ def load_checkpoint(path: str | Path) -> Ds2ta:
 def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
     """Return tensors and the raw config of any container that is known."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             magic = file.read(4)
     except OSError as error:
         raise InputError(Problem("DS2TA-101", f"cannot be read: {error.strerror}", str(path))) from error
@@ -98,15 +106,16 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Any]:
             Problem("DS2TA-102", f"has no config in its header (entry {HEADER_KEY!r})", str(path), "save it with save_checkpoint")
         )
     try:
-        return tensors, json.loads(metadata[HEADER_KEY])
-    except (ValueError, RecursionError) as error:
+        return tensors, msgspec.json.decode(metadata[HEADER_KEY])
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise InputError(Problem("DS2TA-102", f"the config in the header is not JSON: {error}", str(path))) from error
 
 
 def _read_torch(path: Path) -> tuple[dict[str, Tensor], Any]:
     """``{"config": {...}, "state_dict": {...}}`` written by ``torch.save``."""
+    require_plain(path)
     try:
-        with path.open("rb") as file:  # by content: torch.load chooses another reader by a file's name
+        with open_regular(path) as file:  # by content: torch.load chooses another reader by a file's name
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, KeyError and more on damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -117,10 +126,18 @@ def _read_torch(path: Path) -> tuple[dict[str, Tensor], Any]:
         raise InputError(
             Problem("DS2TA-102", "does not hold 'state_dict' and 'config'", str(path), "save {'config': ..., 'state_dict': ...}")
         )
-    wrong = [name for name, value in content["state_dict"].items() if not _is_plain(value)]
+    tensors = dict(content["state_dict"])
+    wrong = [_word(name) for name, value in tensors.items() if not isinstance(name, str) or not _is_plain(value)]
     if wrong:
         raise InputError(Problem("DS2TA-106", "is not a plain dense tensor", f"{path}: {name}") for name in wrong)
-    return dict(content["state_dict"]), content["config"]
+    if sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) > path.stat().st_size:
+        raise InputError(Problem("DS2TA-108", "its tensors share their elements, and need more memory than the file has", str(path)))
+    return tensors, content["config"]
+
+
+def _word(value: Any) -> str:
+    """Quote a string from a file; of anything else, which may be without end when printed, name the type."""
+    return value if isinstance(value, str) else f"<{type(value).__name__}>"
 
 
 def _is_plain(value: Any) -> bool:
@@ -140,11 +157,11 @@ def _parse_config(config: Any, path: Path) -> Ds2taConfig:
     family = config.get("family")
     if family not in FAMILIES:
         raise UnsupportedError(
-            Problem("DS2TA-201", f"the model family {family!r} is not known", str(path), f"known: {', '.join(FAMILIES)}")
+            Problem("DS2TA-201", f"the model family {_word(family)!r} is not known", str(path), f"known: {', '.join(FAMILIES)}")
         )
     try:
         return msgspec.convert(config, Ds2taConfig)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # half a surrogate pair is no text
         raise InputError(Problem("DS2TA-110", str(error), f"{path}: config")) from error
 
 

@@ -2,19 +2,22 @@
 
 import gzip
 import io
+import lzma
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ds2ta_deploy.errors import InputError, Problem
+from ds2ta_deploy.reading import most_expanded, open_regular, read_regular
 
 #: Where Debian's package dataset-fashion-mnist puts its files.
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
@@ -36,6 +39,9 @@ _ARCHIVE_ERRORS = (
     KeyError,
     OverflowError,
     struct.error,
+    lzma.LZMAError,
+    SyntaxError,  # an array's header is a Python literal
+    tokenize.TokenError,
 )
 
 
@@ -57,11 +63,12 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     """Read one idx file of unsigned bytes, plain or gzip-compressed.
 
     Raises:
-        InputError: DS2TA-131 when it is not an idx file of bytes or its size is not the announced one.
+        InputError: DS2TA-131 when it is not an idx file of bytes or its size is not the announced one, DS2TA-136 when it
+            expands beyond all measure.
 
     """
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        data = _decompress(read_regular(path), path) if path.suffix == ".gz" else read_regular(path)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(Problem("DS2TA-131", f"cannot be read: {error}", str(path))) from error
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] != _IDX_UINT8 or not 1 <= data[3] <= _IDX_AXES or len(data) < 4 + 4 * data[3]:
@@ -71,6 +78,22 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     if body.size != math.prod(shape) or body.size == 0:
         raise InputError(Problem("DS2TA-131", f"announces the shape {shape} but holds {body.size} bytes", str(path)))
     return body.reshape(shape)
+
+
+def _decompress(data: bytes, path: Path) -> bytes:
+    """Expand a gzip file as far as a data set may."""
+    most = most_expanded(len(data))
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+        expanded = file.read(most + 1)
+    if len(expanded) > most:
+        raise InputError(_bomb(len(data), path))
+    return expanded
+
+
+def _bomb(stored: int, where: object) -> Problem:
+    return Problem(
+        "DS2TA-136", f"expands from {stored:,} bytes to more than {most_expanded(stored):,}", str(where), "store it uncompressed"
+    )
 
 
 def read_idx_directory(directory: Path, split: Literal["train", "test"] = "test") -> Labelled:
@@ -95,18 +118,39 @@ def _find_idx(directory: Path, name: str) -> Path:
     raise InputError(Problem("DS2TA-130", f"has no file {name} or {name}.gz", str(directory), advice))
 
 
-def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+def read_arrays(source: Path | BinaryIO, names: Sequence[str], where: object = None) -> dict[str, NDArray[Any]]:
     """Read those of the named arrays that an ``.npz`` file has, without pickle.
 
+    Args:
+        source: the file, or its path.
+        names: of the arrays.
+        where: what errors call the file; by default its path.
+
     Raises:
-        InputError: DS2TA-132 when the file is no such archive.
+        InputError: DS2TA-132 when the file is no such archive, DS2TA-136 when it expands beyond all measure.
 
     """
+    where = source if where is None else where
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in names if name in archive.files}
+        with open_regular(source) if isinstance(source, Path) else source as file:
+            _require_modest(file, where)
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in names if name in archive.files}
     except _ARCHIVE_ERRORS as error:  # NotImplementedError is a RuntimeError
-        raise InputError(Problem("DS2TA-132", f"is not a readable .npz file: {error}", str(path))) from error
+        raise InputError(Problem("DS2TA-132", f"is not a readable .npz file: {error}", str(where))) from error
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):  # of what is no array NumPy gives the bytes
+        raise InputError(Problem("DS2TA-132", "is not a readable .npz file: a member is no array", str(where)))
+    return arrays
+
+
+def _require_modest(file: BinaryIO, where: object) -> None:
+    """Require that an archive does not expand beyond all measure; its directory says how far, and unpacking stops there."""
+    stored = file.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(file) as archive:
+        expanded = sum(member.file_size for member in archive.infolist())
+    if expanded > most_expanded(stored):
+        raise InputError(_bomb(stored, where))
+    file.seek(0)
 
 
 def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:

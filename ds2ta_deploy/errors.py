@@ -20,6 +20,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+#: Characters of a place, and of a sentence, that are shown; the whole text stays in the :class:`Problem`.
+_LONGEST_PLACE, _LONGEST_TEXT = 500, 2000
+
+
+def printable(text: str, most: int = _LONGEST_TEXT) -> str:
+    r"""Make a text from a file safe to show: one line, no terminal escapes, no reordered or invisible letters, no end in sight.
+
+    Example:
+        >>> printable("a\nb")
+        'a\\nb'
+
+    """
+    shown = text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2) :]}"
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in shown)
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -39,10 +54,10 @@ class Problem:
     mend: str = ""
 
     def __str__(self) -> str:
-        """Return the problem as one line."""
-        place = f" [{self.where}]" if self.where else ""
-        advice = f" ({self.mend})" if self.mend else ""
-        return f"{self.code}{place}: {self.what}{advice}"
+        """Return the problem as one line that is safe to show, whatever names a file put into it."""
+        place = f" [{printable(self.where, _LONGEST_PLACE)}]" if self.where else ""
+        advice = f" ({printable(self.mend)})" if self.mend else ""
+        return f"{self.code}{place}: {printable(self.what)}{advice}"
 
 
 class Ds2taError(Exception):

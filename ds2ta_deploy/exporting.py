@@ -26,6 +26,7 @@ from ds2ta_deploy.errors import InputError, ParityError, Problem, UsageError
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.parity import ParityReport, Progress, compare_runtimes
+from ds2ta_deploy.reading import read_regular
 from ds2ta_deploy.report import build_report
 from ds2ta_deploy.runtimes.base import RUNTIMES, Runtime, open_runtime
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
@@ -172,7 +173,7 @@ def _manifest(graph: Graph, target: str, model: "Ds2ta | None", checkpoint: str 
 
 def _describe(checkpoint: Path) -> FileEntry:
     try:
-        return FileEntry.of(checkpoint.read_bytes())
+        return FileEntry.of(read_regular(checkpoint))
     except OSError as error:
         raise InputError(Problem("DS2TA-101", f"cannot be read: {error.strerror}", str(checkpoint))) from error
 

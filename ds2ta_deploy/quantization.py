@@ -224,6 +224,8 @@ class _Quantizer:
         if not isinstance(attention.denoiser, Denoiser) or not isinstance(attention.neuron, Lif) or not isinstance(attention.scale, Scale):
             raise UnsupportedError(Problem("DS2TA-202", "the attention is not a trained one", name))
         table = attention.denoiser.table()
+        if not (table.abs() < 2**15).all():  # NaN, too, is not below
+            raise UnsupportedError(Problem("DS2TA-222", "an entry of the table needs more than 16 bits", f"{name}.denoiser"))
         threshold, guard = self._attention_threshold(attention.neuron, attention.scale.factor, table, name)
         attention.denoiser = IntegerDenoiser(table)
         attention.scale = GuardBits(guard)

@@ -1,10 +1,11 @@
 """Write an artifact whole or not at all: under a temporary name first, renamed when nothing can go wrong any more."""
 
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import msgspec
@@ -27,7 +28,7 @@ class Staging:
         for name, data in files.items():
             target = self.directory / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(data)
+            _write(target, data)
             self._files[name] = FileEntry.of(data)
 
     def artifact(self, manifest: Manifest) -> Artifact:
@@ -35,14 +36,61 @@ class Staging:
         return Artifact(self.directory, msgspec.structs.replace(manifest, files=dict(sorted(self._files.items()))))
 
     def commit(self, manifest: Manifest, *, failed: bool = False) -> Artifact:
-        """Write the manifest and give the directory its name: OUT, or OUT.failed."""
-        staged = self.artifact(manifest)
-        (self.directory / MANIFEST).write_bytes(encode_json(staged.manifest))
+        """Write the manifest and give the directory its name: OUT, or OUT.failed.
+
+        Raises:
+            UsageError: DS2TA-501 when the name was taken meanwhile.
+
+        """
+        sealed = self.artifact(manifest).manifest.sealed()
+        _write(self.directory / MANIFEST, encode_json(sealed))
+        for directory in (self.directory, *(entry for entry in self.directory.rglob("*") if entry.is_dir())):
+            _flush(directory)
         target = failed_path(self.out) if failed else self.out
-        if failed and is_artifact(target):
-            shutil.rmtree(target)  # an earlier failure of the same export
-        self.directory.rename(target)
-        return Artifact(target, staged.manifest)
+        with _aside(target) if failed and is_artifact(target) else nullcontext():
+            try:
+                self.directory.rename(target)
+            except OSError as error:
+                if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                    raise _taken(str(target)) from error
+                raise
+        _flush(target.parent)
+        return Artifact(target, sealed)
+
+
+@contextmanager
+def _aside(target: Path) -> Iterator[None]:
+    """Move an earlier failure of the same export out of the way in one step, and delete it when the new one has its name."""
+    attic = _temporary(target)
+    try:
+        target.rename(attic / target.name)
+        yield
+    finally:
+        shutil.rmtree(attic, ignore_errors=True)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file so that it is on the disk before the directory gets its name."""
+    path.write_bytes(data)
+    _flush(path)
+
+
+def _flush(path: Path) -> None:
+    """Put a file, or a directory's entries, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _temporary(out: Path) -> Path:
+    """Make a directory beside the output under a name that nothing else has."""
+    return Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+
+
+def _taken(out: str) -> UsageError:
+    return UsageError(Problem("DS2TA-501", "the output exists already", out, "remove it or choose another name with -o"))
 
 
 def failed_path(out: Path) -> Path:
@@ -65,9 +113,9 @@ def stage(out: Path) -> Iterator[Staging]:
     shown, out = str(out), Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow a link at OUT
     try:
         if os.path.lexists(out):
-            raise UsageError(Problem("DS2TA-501", "the output exists already", shown, "remove it or choose another name with -o"))
+            raise _taken(shown)
         out.parent.mkdir(parents=True, exist_ok=True)
-        directory = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+        directory = _temporary(out)
     except OSError as error:
         raise UsageError(Problem("DS2TA-502", f"cannot be written: {error.strerror}", shown)) from error
     try:

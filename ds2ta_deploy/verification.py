@@ -1,5 +1,6 @@
 """Verify: run an artifact on every runtime asked for and compare every value."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -121,9 +122,8 @@ def golden_hashes(artifact: Artifact) -> dict[str, str]:
 
 def golden_inputs(artifact: Artifact) -> NDArray[np.uint8]:
     """Return the inputs that the artifact was verified on when it was written."""
-    artifact.read(GOLDEN_INPUTS)  # raises when the artifact has none
-    name = artifact.graph.input_name
-    arrays = read_arrays(artifact.path / GOLDEN_INPUTS, [name])
+    name, where = artifact.graph.input_name, artifact.path / GOLDEN_INPUTS
+    arrays = read_arrays(io.BytesIO(artifact.read(GOLDEN_INPUTS)), [name], where)  # the very bytes whose hash was checked
     if name not in arrays:
-        raise InputError(Problem("DS2TA-133", f"has no array {name!r}", str(artifact.path / GOLDEN_INPUTS)))
+        raise InputError(Problem("DS2TA-133", f"has no array {name!r}", str(where)))
     return arrays[name]

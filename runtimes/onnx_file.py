@@ -14,6 +14,7 @@ from ds2ta_deploy.errors import InputError, Problem
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.runtimes.base import Part, Runtime, Trace, require_known
 from ds2ta_deploy.runtimes.onnx_part import cut_out, value_info
+from ds2ta_deploy.runtimes.onnx_structure import require_exported
 
 #: Runs a loaded file: names of outputs, name -> input array.
 Session = Callable[[list[str], dict[str, NDArray[Any]]], Sequence[Any]]
@@ -28,7 +29,7 @@ class OnnxFileRuntime(Runtime):
         """Take the file's bytes and the graph it was exported from.
 
         Raises:
-            InputError: DS2TA-160 when the bytes are no ONNX file.
+            InputError: DS2TA-160 when the bytes are no ONNX file, DS2TA-164 when it holds what no exported file does.
 
         """
         self._model = _parse(data, where)
@@ -79,7 +80,7 @@ class OnnxFileRuntime(Runtime):
         """Run a part that :meth:`isolate` cut out.
 
         Raises:
-            InputError: DS2TA-160 when it is no ONNX file, 161 when the engine cannot load or run it.
+            InputError: DS2TA-160 or 164 when it is no such ONNX file, 161 when the engine cannot load or run it.
 
         """
         model = _parse(part, where)
@@ -96,9 +97,11 @@ class OnnxFileRuntime(Runtime):
 
 def _parse(data: bytes, where: str) -> onnx.ModelProto:
     try:
-        return onnx.load_model_from_string(data)
+        model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as error:
         raise InputError(Problem("DS2TA-160", f"is not an ONNX file: {error}", where)) from error
+    require_exported(model, where)
+    return model
 
 
 def expose(model: onnx.ModelProto, graph: Graph, wanted: Sequence[str]) -> tuple[onnx.ModelProto, list[str]]:

@@ -80,12 +80,6 @@ def test_a_file_that_is_missing_or_no_file_is_noticed_even_when_changes_are_allo
     assert problems_of(written, allow_modified=True) == [("DS2TA-152", name)]
 
 
-def test_a_directory_of_the_artifact_may_not_be_a_link_out_of_it(tmp_path, written):
-    (written / "vectors").rename(tmp_path / "elsewhere")
-    (written / "vectors").symlink_to(tmp_path / "elsewhere")
-    assert sorted(problems_of(written)) == [("DS2TA-152", GOLDEN_HASHES), ("DS2TA-152", GOLDEN_INPUTS)]
-
-
 def test_an_artifact_reached_through_a_link_is_fine(tmp_path, written):
     (tmp_path / "link").symlink_to(written)
     assert Artifact.open(tmp_path / "link").read(GRAPH) == FILES[GRAPH]
@@ -111,21 +105,6 @@ def test_files_beside_those_listed_do_not_matter(written):
 
 
 # --- paths -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["../secret", "vectors/../../secret", "/etc/passwd", "..", "", "vectors\\..\\secret", "a/../model.onnx", "C:\\secret", "nul\0byte"],
-)
-def test_a_path_out_of_the_artifact_is_refused_whatever_lies_there(tmp_path, written, name):
-    (tmp_path / "secret").write_text("secret")
-    manifest = read_manifest(written)
-    manifest["files"][name] = msgspec.to_builtins(FileEntry.of(b"secret"))
-    write_manifest(written, manifest)
-    for allow in (False, True):
-        with pytest.raises(InputError) as caught:
-            Artifact.open(written, allow_modified=allow)
-        assert [problem.code for problem in caught.value.problems] == ["DS2TA-155"]
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a/" * 3000 + "b", "vectors", ".", "model.onnx/inside"])

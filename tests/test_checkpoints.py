@@ -234,44 +234,6 @@ def test_a_header_with_changed_bytes_is_read_or_refused_never_a_traceback(tmp_pa
     assert refused > 75
 
 
-# --- files that try to run code --------------------------------------------------------------------------------------
-
-
-class Bomb:
-    """Creates a file when it is unpickled."""
-
-    def __init__(self, sign: Path) -> None:
-        self.sign = sign
-
-    def __reduce__(self):
-        return (Path.touch, (self.sign,))
-
-
-def bombs(sign: Path, fields, model) -> dict[str, bytes]:
-    """Return files that create ``sign`` where code in them is run."""
-    state = model.state_dict()
-    file = io.BytesIO()
-    torch.save({"config": fields, "state_dict": state, "more": Bomb(sign)}, file, _use_new_zipfile_serialization=False)
-    return {
-        "pickle": pickle.dumps(Bomb(sign)),
-        "beside the tensors": torch_file({"config": fields, "state_dict": state, "more": Bomb(sign)}),
-        "as a tensor": torch_file({"config": fields, "state_dict": {**state, "head.weight": Bomb(sign)}}),
-        "as the config": torch_file({"config": Bomb(sign), "state_dict": state}),
-        "the whole": torch_file(Bomb(sign)),
-        "the old container": file.getvalue(),
-    }
-
-
-def test_pickled_code_never_runs(tmp_path, fields, tiny_model):
-    sign = tmp_path / "ran"
-    pickle.loads(pickle.dumps(Bomb(sign)))  # noqa: S301 - shows that the bomb works
-    assert sign.exists()
-    sign.unlink()
-    for name, bomb in bombs(sign, fields, tiny_model).items():
-        assert code_of(write(tmp_path, bomb)) == "DS2TA-101", name
-        assert not sign.exists(), name
-
-
 def test_a_zip_file_that_is_no_checkpoint_is_refused(tmp_path):
     path = tmp_path / "checkpoint"
     with zipfile.ZipFile(path, "w") as archive:
@@ -372,7 +334,7 @@ def test_an_unknown_family_is_unsupported(tmp_path, tiny_model, fields, family):
     path = changed(tmp_path, tiny_model, fields, {}, {**fields, "family": family})
     (problem,) = problems_of(path, UnsupportedError)
     assert problem.code == "DS2TA-201"
-    assert repr(family) in problem.what
+    assert (repr(family) if isinstance(family, str) else type(family).__name__) in problem.what
     assert "ds2ta" in problem.mend
 
 

@@ -40,12 +40,12 @@ def test_a_file_that_is_no_chip(tmp_path, old, new, said):
     source = files("ds2ta_deploy.chips").joinpath("loihi1.toml").read_text()
     assert old in source
     (tmp_path / "c.toml").write_text(source.replace(old, new, 1))
-    with pytest.raises(InputError, match="DS2TA-164") as caught:
+    with pytest.raises(InputError, match="DS2TA-165") as caught:
         read_chip(str(tmp_path / "c.toml"))
     assert said in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["loihi3", "", ".", "a\0b"])
 def test_a_chip_that_is_not_there(name):
-    with pytest.raises(InputError, match="DS2TA-164"):
+    with pytest.raises(InputError, match="DS2TA-165"):
         read_chip(name)

@@ -1,5 +1,6 @@
 """Run a reproducer again."""
 
+import io
 from dataclasses import dataclass
 from typing import Literal
 
@@ -100,8 +101,7 @@ def replay(artifact: Artifact, runtime: str | None = None, baseline: str | None 
 
 
 def _arrays(artifact: Artifact, name: str, wanted: set[str]) -> Trace:
-    artifact.read(name)  # raises when there is none
-    arrays = read_arrays(artifact.path / name, sorted(wanted))
+    arrays = read_arrays(io.BytesIO(artifact.read(name)), sorted(wanted), artifact.path / name)
     missing = sorted(wanted - arrays.keys())
     if missing:
         raise InputError(Problem("DS2TA-133", f"has no array {array!r}", str(artifact.path / name)) for array in missing)

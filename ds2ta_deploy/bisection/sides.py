@@ -1,5 +1,6 @@
 """The sides of a comparison: what runs, and what was recorded at export."""
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,9 +70,8 @@ def open_side(name: str, artifact: Artifact, checkpoint: Path | None, *, recorde
 def _recorded(artifact: Artifact, samples: int) -> Side:
     """What was recorded at export: the first sample's spikes and counts, the output of all."""
     graph = artifact.graph
-    artifact.read(GOLDEN_VALUES)  # raises when the artifact has none
     where = str(artifact.path / GOLDEN_VALUES)
-    values = read_arrays(artifact.path / GOLDEN_VALUES, graph.observable)
+    values = read_arrays(io.BytesIO(artifact.read(GOLDEN_VALUES)), graph.observable, where)
     if graph.output not in values:
         raise InputError(Problem("DS2TA-133", f"has no array {graph.output!r}", where))
 

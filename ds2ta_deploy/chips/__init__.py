@@ -80,7 +80,7 @@ def read_chip(name: str) -> Chip:
     """Read a chip's file by its name, or a file of the same format by its path.
 
     Raises:
-        InputError: DS2TA-164 when there is no such file or it is no chip.
+        InputError: DS2TA-165 when there is no such file or it is no chip.
 
     Example:
         >>> read_chip("loihi2").limits.cores_per_chip.value
@@ -92,10 +92,10 @@ def read_chip(name: str) -> Chip:
         chip = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Chip)
     except OSError as error:
         advice = f"known chips: {', '.join(CHIPS)}; or give a file of the same format"
-        raise InputError(Problem("DS2TA-164", f"cannot be read: {error.strerror}", name, advice)) from error
+        raise InputError(Problem("DS2TA-165", f"cannot be read: {error.strerror}", name, advice)) from error
     except (ValueError, msgspec.ValidationError, RecursionError) as error:
-        raise InputError(Problem("DS2TA-164", f"does not describe a chip: {error}", name)) from error
+        raise InputError(Problem("DS2TA-165", f"does not describe a chip: {error}", name)) from error
     small = [field for field in msgspec.structs.asdict(chip.limits) if (limit := getattr(chip.limits, field)) and limit.value < 1]
     if small:
-        raise InputError(Problem("DS2TA-164", "must be at least 1", f"{name}: limits.{field}") for field in small)
+        raise InputError(Problem("DS2TA-165", "must be at least 1", f"{name}: limits.{field}") for field in small)
     return chip

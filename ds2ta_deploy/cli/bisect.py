@@ -12,12 +12,11 @@ from ds2ta_deploy.cli.options import (
     json_option,
     lava_python_option,
     print_json,
-    printable,
     progress,
     runtime_option,
     say,
 )
-from ds2ta_deploy.errors import Problem, UsageError
+from ds2ta_deploy.errors import Problem, UsageError, printable
 
 if TYPE_CHECKING:
     from ds2ta_deploy.artifact import Artifact

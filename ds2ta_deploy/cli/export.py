@@ -181,15 +181,16 @@ def read_settings(config: Path | None, given: dict[str, Any], profile: str = "cp
 
     from ds2ta_deploy.errors import InputError, Problem, UsageError
     from ds2ta_deploy.quantization import Quantization
+    from ds2ta_deploy.reading import read_regular
 
     settings = Quantization(profile=profile)
     if config is not None:
         try:
-            settings = msgspec.convert({"profile": profile, **tomllib.loads(config.read_text(encoding="utf-8"))}, Quantization)
+            settings = msgspec.convert({"profile": profile, **tomllib.loads(read_regular(config).decode())}, Quantization)
             settings.validate()
         except UsageError as error:
             raise InputError(Problem("DS2TA-111", p.what, f"{config}: {p.where}", p.mend) for p in error.problems) from error
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
+        except (OSError, ValueError, msgspec.ValidationError, RecursionError) as error:  # a number too long is a bare ValueError
             raise InputError(
                 Problem("DS2TA-111", str(error), str(config), "known settings: profile, weight_bits, first_layer_bits, thresholds")
             ) from error

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ds2ta_deploy.cli.options import allow_modified_option, artifact_argument, json_option, print_json, printable
+from ds2ta_deploy.cli.options import allow_modified_option, artifact_argument, json_option, print_json
+from ds2ta_deploy.errors import printable
 
 if TYPE_CHECKING:
     from ds2ta_deploy.artifact import Artifact, Manifest
@@ -80,7 +81,7 @@ def _tree(report: "Report") -> list[str]:
                 shown.add(path)
                 lines.append(f"{'  ' * (depth - 1)}{parts[depth - 1]}")
         shown.add(entry.name)
-        kind = entry.ops[0] if entry.kind == "Single" else entry.kind
+        kind = "".join(entry.ops) if entry.kind == "Single" else entry.kind
         lines.append(f"{'  ' * (len(parts) - 1)}{parts[-1]}: {kind} {_describe(entry, report)}")
     return lines
 

@@ -9,7 +9,6 @@ from importlib import import_module
 
 import click
 
-from ds2ta_deploy.cli.options import printable
 from ds2ta_deploy.errors import Ds2taError, Problem, UnsupportedError, UsageError
 
 #: Command -> module and one line for ``--help``; the modules are imported only when called.
@@ -85,7 +84,7 @@ def run(command: click.Command, arguments: list[str], program: str) -> int:
     except Exception as error:  # noqa: BLE001 - the last line before the user: a traceback there is a defect
         explained = _explain(error)
         for problem in explained.problems:
-            click.echo(f"error {printable(str(problem))}", err=True)
+            click.echo(f"error {problem}", err=True)
         return explained.exit_code
     return 0
 

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ds2ta_deploy.errors import printable
+
 if TYPE_CHECKING:
     from rich.table import Table
 
     from ds2ta_deploy.parity import ParityReport, Progress
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-#: Characters of a line that is shown to people.
-_LONGEST_LINE = 2000
 
 artifact_argument = click.argument("artifact", type=click.Path(path_type=Path))
 checkpoint_argument = click.argument("checkpoint", type=click.Path(path_type=Path))
@@ -42,12 +41,6 @@ allow_modified_option = click.option("--allow-modified", is_flag=True, help="Go 
 def runtime_option(about: str, *, multiple: bool = False) -> Callable[[Function], Function]:
     """Return the option ``--runtime`` with this help."""
     return click.option("--runtime", metavar="NAME", multiple=multiple, help=about)
-
-
-def printable(text: str) -> str:
-    """Make a text from a file safe to show: no terminal escapes, no endless lines."""
-    clean = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
-    return clean if len(clean) <= _LONGEST_LINE else f"{clean[:_LONGEST_LINE]}…"
 
 
 def say(text: str, *, warning: bool = False) -> None:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ds2ta_deploy.cli.options import allow_modified_option, artifact_argument, json_option, print_json, printable
+from ds2ta_deploy.cli.options import allow_modified_option, artifact_argument, json_option, print_json
+from ds2ta_deploy.errors import printable
 
 if TYPE_CHECKING:
     from rich.table import Table

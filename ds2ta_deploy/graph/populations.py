@@ -45,7 +45,7 @@ def group(graph: Graph) -> list[Population]:
     owner: dict[str, str] = {}
     for op in graph:
         if isinstance(op, Lif):
-            _claim(op, op.name, maker, readers, owner)
+            _claim(op, maker, readers, owner)
     members: dict[str, list[Op]] = {}
     for op in graph:
         members.setdefault(owner.get(op.name, op.name), []).append(op)
@@ -54,15 +54,18 @@ def group(graph: Graph) -> list[Population]:
     return [_population(graph, name, tuple(ops), readers) for name, ops in ordered]
 
 
-def _claim(op: Op, population: str, maker: dict[str, Op], readers: dict[str, list[Op]], owner: dict[str, str]) -> None:
-    """Give ``op`` to the population, and what feeds only it, as far as inner ops reach."""
-    owner[op.name] = population
-    for name in op.inputs:
-        source = maker.get(name)
-        if isinstance(source, _INNER) and all(
-            owner.get(reader.name) == population for made in source.outputs for reader in readers.get(made, [])
-        ):
-            _claim(source, population, maker, readers, owner)
+def _claim(neuron: Op, maker: dict[str, Op], readers: dict[str, list[Op]], owner: dict[str, str]) -> None:
+    """Give the neuron its population, and what feeds only it, as far as inner ops reach."""
+    owner[neuron.name] = neuron.name
+    waiting = [neuron]
+    while waiting:  # no recursion: a stranger's graph may be deep
+        for name in waiting.pop().inputs:
+            source = maker.get(name)
+            if not isinstance(source, _INNER) or source.name in owner:
+                continue
+            if all(owner.get(reader.name) == neuron.name for made in source.outputs for reader in readers.get(made, [])):
+                owner[source.name] = neuron.name
+                waiting.append(source)
 
 
 def _population(graph: Graph, name: str, ops: tuple[Op, ...], readers: dict[str, list[Op]]) -> Population:

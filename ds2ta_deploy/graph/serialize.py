@@ -15,6 +15,7 @@ import safetensors.numpy
 from ds2ta_deploy.errors import InputError, Problem
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ops import OPS, Dtype, Op, ValueType
+from ds2ta_deploy.reading import read_regular
 
 #: Key of the single header entry; one entry keeps the bytes independent of any map's order.
 HEADER_KEY = "ds2ta-graph/1"
@@ -169,6 +170,6 @@ def build_ops(records: tuple[OpRecord, ...], tensors: Tensors, where: str) -> tu
 def read(path: Path) -> Graph:
     """Read a graph file; errors as :func:`from_bytes`."""
     try:
-        return from_bytes(path.read_bytes(), str(path))
+        return from_bytes(read_regular(path), str(path))
     except OSError as error:
         raise InputError(Problem("DS2TA-140", f"cannot be read: {error.strerror}", str(path))) from error

@@ -105,7 +105,7 @@ class Ds2taConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
         """
         wrong = [
-            (name, f"is {getattr(self, name)}, must lie in 1..{most}")
+            (name, f"must lie in 1..{most}")  # the value itself may be a number of a million digits
             for name, most in _SIZE_LIMITS.items()
             if not 1 <= getattr(self, name) <= most
         ]

@@ -28,5 +28,5 @@ def test_json(cli, small_artifact):
 
 def test_mistakes(cli, small_artifact, tmp_path):
     assert cli("report", small_artifact).code == 2
-    assert cli("report", small_artifact, "--target", "loihi9").is_error(4, "DS2TA-164")
+    assert cli("report", small_artifact, "--target", "loihi9").is_error(4, "DS2TA-165")
     assert cli("report", tmp_path, "--target", "loihi2").code == 4

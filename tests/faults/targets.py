@@ -26,7 +26,8 @@ from ds2ta_deploy.datasets import npz_bytes
 from ds2ta_deploy.errors import Ds2taError
 from ds2ta_deploy.exporters.lava import to_lava
 from ds2ta_deploy.exporters.lava.ds2ta_lava import stepper
-from ds2ta_deploy.exporters.lava.ds2ta_lava.network import NetworkError, read_network
+from ds2ta_deploy.exporters.lava.ds2ta_lava.arithmetic import NetworkError
+from ds2ta_deploy.exporters.lava.ds2ta_lava.network import read_network
 from ds2ta_deploy.exporters.onnx import to_onnx
 from ds2ta_deploy.graph import ops, serialize
 from ds2ta_deploy.graph.graph import Graph

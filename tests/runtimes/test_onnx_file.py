@@ -151,18 +151,11 @@ def broken(model, how):
         case "wrong shape":
             (tensor,) = [tensor for tensor in copy.graph.initializer if tensor.name == "head.weight"]
             tensor.dims[:] = [tensor.dims[1], tensor.dims[0]]
-        case "external data":
-            tensor = copy.graph.initializer[0]
-            tensor.ClearField("raw_data")
-            tensor.data_location = onnx.TensorProto.EXTERNAL
-            tensor.external_data.append(onnx.StringStringEntryProto(key="location", value="/etc/passwd"))
     return copy.SerializeToString()
 
 
 @both
-@pytest.mark.parametrize(
-    "how", ["unknown op", "unknown function", "another input", "missing weight", "no output", "wrong shape", "external data"]
-)
+@pytest.mark.parametrize("how", ["unknown op", "unknown function", "another input", "missing weight", "no output", "wrong shape"])
 def test_a_file_that_cannot_run_is_one_error_with_the_engines_reason(runtime, how, models, small_graph, small_inputs):
     opened = runtime(broken(models["functions"], how), small_graph, "model.onnx")
     with pytest.raises(InputError) as caught:

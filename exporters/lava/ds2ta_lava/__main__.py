@@ -11,7 +11,8 @@ from types import FrameType
 import numpy as np
 
 from . import stepper, supervisor
-from .network import NetworkError, read_network
+from .arithmetic import NetworkError
+from .network import read_network
 
 #: Exit code of each way in which a run can end early; 0 is success, 2 a wrong command line.
 EXIT_CODES = {"invalid": 3, "missing": 4, "raised": 5, "died": 6, "deadline": 7, "failed": 8}

@@ -15,11 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .check import check_value
+
 IntArray = NDArray[np.int64]
 Tensor = NDArray[np.integer[Any]]
 
 #: Largest magnitudes up to which the floating-point types hold every integer.
 _FLOAT32_EXACT, _FLOAT64_EXACT = 2**24, 2**53
+
+
+class NetworkError(ValueError):
+    """The files, or the inputs, do not describe a network that can run."""
 
 
 class StateOverflowError(ArithmeticError):
@@ -179,12 +185,14 @@ class Cell:
         steps: in order.
         wide: names of the values that are state (sums, currents, membranes, logits): checked against ``state_bits``.
         state_bits: bits of the state.
+        stored: name of a value -> shape of one sample in one step, storage type; what is computed has to be that.
 
     """
 
     steps: Sequence[Step]
     wide: frozenset[str]
     state_bits: int
+    stored: Mapping[str, tuple[tuple[int, ...], str]] = field(default_factory=dict)
     _memory: dict[int, Any] = field(default_factory=dict)
     _values: dict[str, IntArray] = field(default_factory=dict)
 
@@ -197,6 +205,7 @@ class Cell:
         """Compute one time step from the values that arrived; returns every value the process knows in this step.
 
         Raises:
+            NetworkError: when a step cannot be computed, or gives a value of another shape than it should.
             StateOverflowError: when state needs more bits than there are.
 
         """
@@ -205,8 +214,14 @@ class Cell:
         for index, step in enumerate(self.steps):
             if step.once and step.outputs[0] in values:
                 continue
-            made = self._compute(step, [values[name] for name in step.inputs], index)
+            try:
+                made = self._compute(step, [values[name] for name in step.inputs], index)
+            except (ValueError, TypeError, MemoryError) as error:
+                raise NetworkError(f"{step.op} cannot make {step.outputs[0]}: {error}") from error
             for name, value in zip(step.outputs, made, strict=True):
+                wrong = check_value(value, name, *self.stored[name]) if name in self.stored else None
+                if wrong is not None:
+                    raise NetworkError(wrong)
                 values[name] = check_bits(value, self.state_bits, name) if name in self.wide else value
         return dict(values)
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import lzma
+import struct
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arithmetic import Cell, Step
+from .arithmetic import Cell, NetworkError, Step
+from .check import problems_of
 
 SCHEMA = "ds2ta-lava/1"
 
-
-class NetworkError(ValueError):
-    """The files, or the inputs, do not describe a network that can run."""
+#: What NumPy, zipfile and json raise on damaged files.
+_READING = (
+    *(OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, NotImplementedError, OverflowError, SyntaxError),
+    *(MemoryError, RecursionError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError),
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,8 @@ class Network:
     def cell(self, process: Process) -> Cell:
         """Return the process' arithmetic, with empty state."""
         wide = frozenset(name for step in process.steps for name in step.outputs if self.values[name].dtype == "int32")
-        return Cell(process.steps, wide, self.state_bits)
+        stored = {name: (self.values[name].shape, self.values[name].dtype) for step in process.steps for name in step.outputs}
+        return Cell(process.steps, wide, self.state_bits, stored)
 
     def arrange(self, inputs: NDArray[Any]) -> NDArray[np.uint8]:
         """Return inputs sample first: ``[B, H, W, C]`` as they are, frames ``[T, B, ...]`` as ``[B, T, ...]``.
@@ -132,16 +141,20 @@ def read_network(directory: Path) -> Network:
         data = json.loads((directory / "graph.json").read_text(encoding="utf-8"))
         with np.load(directory / "tensors.npz", allow_pickle=False) as file:
             tensors = {name: file[name] for name in file.files}
-        return _build(data, tensors)
-    except NetworkError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        problems = _other_schema(data) or list(problems_of(data, tensors))
+    except _READING as error:
         raise NetworkError(f"{directory} holds no network: {type(error).__name__}: {error}") from error
+    if problems:
+        raise NetworkError("; ".join(problems))
+    return _build(data, tensors)
+
+
+def _other_schema(data: Any) -> list[str]:
+    schema = data.get("schema") if isinstance(data, dict) else None
+    return [] if schema == SCHEMA else [f"graph.json has schema {schema!r}, this program reads {SCHEMA!r}"]
 
 
 def _build(data: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Network:
-    if data["schema"] != SCHEMA:
-        raise NetworkError(f"graph.json has schema {data['schema']!r}, this program reads {SCHEMA!r}")
     processes = tuple(
         Process(
             entry["name"],
@@ -154,13 +167,7 @@ def _build(data: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Network:
         )
         for entry in data["processes"]
     )
-    strange = [process.name for process in processes if process.lowering not in ("custom", "stock")]
-    if strange:
-        raise NetworkError(f"graph.json has a lowering that is neither custom nor stock: {', '.join(strange)}")
     values = {name: Value(tuple(entry["shape"]), entry["dtype"], entry["steps"]) for name, entry in data["values"].items()}
-    for array in tensors.values():
-        if array.dtype.kind not in "iu":
-            raise NetworkError(f"tensors.npz holds {array.dtype}, only integers are allowed")
     head = data["input"]
     return Network(
         data["name"],

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .network import NetworkError, Process
+from .arithmetic import NetworkError
+from .network import Process
 
 #: Fractional bits that LIFReset gives current, membrane and threshold; its bias has to bring them along.
 FRACTION = 6

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .network import Network, NetworkError, read_network
+from .arithmetic import NetworkError
+from .network import Network, read_network
 from .schedule import Schedule
 
 #: Seconds between two looks.

@@ -5,8 +5,8 @@ from lava_support import write_export
 from support import assert_all_equal, attention_on_counts, spiking_chain
 
 from ds2ta_deploy.exporters.lava.ds2ta_lava import stepper
-from ds2ta_deploy.exporters.lava.ds2ta_lava.arithmetic import StateOverflowError
-from ds2ta_deploy.exporters.lava.ds2ta_lava.network import NetworkError, read_network
+from ds2ta_deploy.exporters.lava.ds2ta_lava.arithmetic import NetworkError, StateOverflowError
+from ds2ta_deploy.exporters.lava.ds2ta_lava.network import read_network
 
 
 def test_every_value_in_every_step_is_the_graphs(exported):

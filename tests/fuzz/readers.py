@@ -1,0 +1,314 @@
+"""Every reader of a file that the package has: how to use it, what it promises of what it accepts, and a good file for it.
+
+A reader is one line of :data:`READERS`. ``read`` takes the path of a file or directory and returns a hash of everything that
+was read; it raises :class:`fuzz.contained.ViolationError` when something was accepted that should not have been.
+"""
+
+import hashlib
+import importlib.util
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import builders
+import msgspec
+import numpy as np
+import support
+from fuzz.contained import ViolationError
+from fuzz.mutate import BY_SUFFIX, spoil_artifact, spoil_file, spoil_files, spoil_text
+from fuzz.mutate_bytes import spoil_bytes
+
+from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, GRAPH, MODEL, REPORT, Artifact, encode_json
+from ds2ta_deploy.graph import serialize
+from ds2ta_deploy.graph.ranges import profile_of, prove
+
+#: Most elements of all values together for which an accepted graph is run as well.
+_RUNNABLE = 2_000_000
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One reader.
+
+    Attributes:
+        read: reads a file or directory and returns a hash of what it holds.
+        seed: writes a good file, or fills a directory, at this path.
+        spoil: writes a spoiled copy of it.
+        cases: how many spoiled copies a long run tries.
+        hashed: whether everything is covered by hashes, so that no changed payload may be accepted.
+        needs: module without which there is no such reader.
+
+    """
+
+    read: Callable[[Path], str]
+    seed: Callable[[Path], None]
+    spoil: Callable[[Path, Path, random.Random], None]
+    cases: int
+    hashed: bool = False
+    needs: str = "numpy"
+
+    @property
+    def available(self) -> bool:
+        """Whether what it needs is installed."""
+        return importlib.util.find_spec(self.needs) is not None
+
+    def prepare(self) -> None:
+        """Import what it needs, before memory is limited."""
+        if self.available:
+            importlib.import_module(self.needs)
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"".join(len(part).to_bytes(8, "little") + part for part in parts)).hexdigest()
+
+
+def _array(array: Any) -> bytes:
+    return f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes()
+
+
+# --- what is good ----------------------------------------------------------------------------------------------------
+
+
+@cache
+def _graph() -> Any:
+    """Return a graph of 26 ops that runs in a millisecond."""
+    return support.frozen(builders.build_small_graph())
+
+
+@cache
+def _model() -> Any:
+    from ds2ta_deploy.models.calibration import random_network
+
+    return random_network(builders.tiny_config(image_height=4, image_width=4, time_steps=2, embed_dim=8, num_heads=2, mlp_ratio=1), seed=1)
+
+
+@cache
+def _onnx() -> bytes:
+    from ds2ta_deploy.exporters.onnx import to_onnx
+
+    data: bytes = to_onnx(_graph()).SerializeToString(deterministic=True)
+    return data
+
+
+@cache
+def _expected() -> str:
+    trace = builders.trace_of(_graph(), builders.small_inputs())
+    return _digest(*(name.encode() + _array(value) for name, value in sorted(trace.items())))
+
+
+def _seed_artifact(path: Path) -> None:
+    from ds2ta_deploy.exporting import export
+
+    export(_graph(), "all", path, inputs=builders.small_inputs(), runtimes=["onnxruntime", "lava-stepper"])
+
+
+def _seed_lava(path: Path) -> None:
+    from ds2ta_deploy.exporters.lava import to_lava
+
+    path.mkdir()
+    for name in LAVA_FILES:
+        (path / name).write_bytes(to_lava(_graph())[f"lava/{name}"])
+
+
+def _seed_graph(path: Path) -> None:
+    path.write_bytes(serialize.to_bytes(_graph()))
+
+
+def _seed_onnx(path: Path) -> None:
+    path.write_bytes(_onnx())
+
+
+def _seed_npz(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez_compressed(file, images=builders.small_inputs(), labels=np.arange(5))
+
+
+def _seed_idx(path: Path) -> None:
+    pixels = builders.small_inputs()[..., 0]
+    path.write_bytes(bytes([0, 0, 8, 3]) + np.array(pixels.shape, ">u4").tobytes() + pixels.tobytes())
+
+
+def _seed_torch(path: Path) -> None:
+    import torch
+
+    torch.save({"config": msgspec.to_builtins(_model().config), "state_dict": _model().state_dict()}, path)
+
+
+def _seed_checkpoint(path: Path) -> None:
+    from ds2ta_deploy.checkpoints import save_checkpoint
+
+    save_checkpoint(_model(), path)
+
+
+# --- how it is read --------------------------------------------------------------------------------------------------
+
+
+def read_checkpoint(path: Path) -> str:
+    """Load, quantize and freeze; what is loaded is finite and has the shapes its own config asks for."""
+    import torch
+
+    from ds2ta_deploy.checkpoints import load_checkpoint
+    from ds2ta_deploy.freezing import freeze
+    from ds2ta_deploy.models.ds2ta import Ds2ta
+    from ds2ta_deploy.quantization import quantize
+
+    model = load_checkpoint(path)
+    model.config.validate()
+    with torch.device("meta"):
+        expected = {name: tensor.shape for name, tensor in Ds2ta(model.config).state_dict().items()}
+    state = model.state_dict()
+    if {name: tensor.shape for name, tensor in state.items()} != expected:
+        raise ViolationError("shapes and config disagree")
+    if not all(torch.isfinite(tensor).all() for tensor in state.values()):
+        raise ViolationError("a weight is not finite")
+    graph = freeze(quantize(model))
+    prove(graph, profile_of(graph))
+    weights = [name.encode() + _array(tensor.numpy()) for name, tensor in state.items()]
+    return _digest(msgspec.json.encode(model.config), *weights)
+
+
+def read_graph(path: Path) -> str:
+    """Read and prove; what is proved runs without leaving a type, and is written as it was read."""
+    graph = serialize.read(path)
+    prove(graph, profile_of(graph))
+    data = serialize.to_bytes(graph)
+    if serialize.to_bytes(serialize.from_bytes(data)) != data:
+        raise ViolationError("is not written as it was read")
+    if sum(int(np.prod([size or 1 for size in kind.shape])) for kind in graph.types.values()) <= _RUNNABLE:
+        shape = tuple(1 if size is None else size for size in graph.input_type.shape)
+        graph.execute(np.random.default_rng(0).integers(0, 256, shape).astype(graph.input_type.dtype))
+    return _digest(data)
+
+
+def step_lava(path: Path) -> str:
+    """Read and run a process graph as its own package does; what that reports as invalid or raised is typed for the runtime."""
+    from ds2ta_deploy.errors import InputError, Problem
+    from ds2ta_deploy.exporters.lava.ds2ta_lava import stepper
+    from ds2ta_deploy.exporters.lava.ds2ta_lava.arithmetic import NetworkError
+    from ds2ta_deploy.exporters.lava.ds2ta_lava.network import read_network
+
+    try:
+        network = read_network(path)
+        trace = stepper.run(network, builders.small_inputs(), network.populations)
+    except (NetworkError, ArithmeticError, IndexError) as error:
+        raise InputError(Problem("DS2TA-163", f"{type(error).__name__}: {error}", str(path))) from error
+    return _digest(*(name.encode() + _array(value) for name, value in sorted(trace.items())))
+
+
+def read_artifact(path: Path) -> str:
+    """Open and read every file."""
+    artifact = Artifact.open(path)
+    return _digest(encode_json(artifact.manifest), *(name.encode() + artifact.read(name) for name in sorted(artifact.manifest.files)))
+
+
+def verify_artifact(path: Path) -> str:
+    """Verify an artifact whose manifest was made to fit its files: what passes computes what its own graph computes."""
+    from ds2ta_deploy.verification import verify
+
+    report = verify(path, runtimes=["onnxruntime"])
+    report.raise_on_difference()
+    if not report.passed:
+        raise ViolationError("differs, and nothing was raised")
+    return _digest(encode_json(report.hashes))
+
+
+def inspect_artifact(path: Path) -> str:
+    """Show an artifact whose manifest was made to fit its files."""
+    from click.testing import CliRunner
+
+    from ds2ta_deploy.cli.inspect import command
+
+    done = CliRunner().invoke(command, [str(path)])
+    if done.exception is not None:
+        raise done.exception
+    if not all(character.isprintable() or character == "\n" for character in done.output):
+        raise ViolationError("prints what moves a terminal's cursor")
+    return _digest(done.output.encode())
+
+
+def _run_onnx(path: Path, runtime: Any) -> str:
+    """Run an ONNX file; it computes what the graph computes, or it was not accepted."""
+    opened = runtime(path.read_bytes(), _graph(), str(path))
+    inputs = builders.small_inputs()
+    trace = opened.trace(inputs, _graph().observable)
+    missing = set(_graph().observable) - set(trace)
+    payload = _digest(*(name.encode() + _array(value) for name, value in sorted(trace.items())))
+    return _expected() if not missing and payload == _expected() else f"differs: {payload}"
+
+
+def run_onnxruntime(path: Path) -> str:
+    """Run an ONNX file on ONNX Runtime."""
+    from ds2ta_deploy.runtimes.ort import OnnxRuntime
+
+    return _run_onnx(path, OnnxRuntime)
+
+
+def run_onnx_reference(path: Path) -> str:
+    """Run an ONNX file on onnx's ReferenceEvaluator."""
+    from ds2ta_deploy.runtimes.onnx_reference import OnnxReferenceRuntime
+
+    return _run_onnx(path, OnnxReferenceRuntime)
+
+
+def read_data(path: Path) -> str:
+    """Read labelled pictures; they are uint8 of a known rank, with a label each or none."""
+    from ds2ta_deploy.datasets import read_data as read
+
+    found = read(path)
+    if found.images.dtype != np.uint8 or found.images.ndim not in (4, 5):
+        raise ViolationError("pixels of another kind")
+    if found.labels is not None and (found.labels.dtype != np.int64 or found.labels.shape != found.images.shape[-4:][:1]):
+        raise ViolationError("labels of another kind")
+    return _digest(_array(found.images), b"" if found.labels is None else _array(found.labels))
+
+
+def read_idx(path: Path) -> str:
+    """Read one idx file."""
+    from ds2ta_deploy.datasets import read_idx as read
+
+    return _digest(_array(read(path)))
+
+
+def read_golden(path: Path) -> str:
+    """Read golden values."""
+    from ds2ta_deploy.datasets import read_arrays
+
+    return _digest(*(name.encode() + _array(array) for name, array in read_arrays(path, ["images", "labels"]).items()))
+
+
+def read_settings(path: Path) -> str:
+    """Read a config file; the settings lie in their ranges."""
+    from ds2ta_deploy.cli.export import read_settings as read
+
+    settings = read(path, {})
+    settings.validate()
+    return _digest(msgspec.json.encode(settings))
+
+
+def _settings(path: Path) -> None:
+    path.write_text('profile = "loihi"\nweight_bits = 6\nfirst_layer_bits = 10\n')
+
+
+_ZIP, _TENSORS, _ONNX = (spoil_file(BY_SUFFIX[suffix]) for suffix in (".npz", ".safetensors", ".onnx"))
+LAVA_FILES = ("graph.json", "tensors.npz")
+
+_TRUSTED = (GRAPH, MODEL, GOLDEN_INPUTS, GOLDEN_HASHES)
+
+READERS: dict[str, Reader] = {
+    "artifact": Reader(read_artifact, _seed_artifact, spoil_artifact(sealed=False), 10_000, hashed=True, needs="onnxruntime"),
+    "artifact-verified": Reader(verify_artifact, _seed_artifact, spoil_artifact(names=_TRUSTED, sealed=True), 2000, needs="onnxruntime"),
+    "artifact-inspected": Reader(inspect_artifact, _seed_artifact, spoil_artifact(names=[REPORT], sealed=True), 1000, needs="onnxruntime"),
+    "checkpoint": Reader(read_checkpoint, _seed_checkpoint, _TENSORS, 2000, needs="torch"),
+    "checkpoint-torch": Reader(read_checkpoint, _seed_torch, _ZIP, 2000, needs="torch"),
+    "graph": Reader(read_graph, _seed_graph, _TENSORS, 4000),
+    "onnx": Reader(run_onnxruntime, _seed_onnx, _ONNX, 2000, needs="onnxruntime"),
+    "onnx-reference": Reader(run_onnx_reference, _seed_onnx, _ONNX, 1000, needs="onnxruntime"),
+    "lava-graph": Reader(step_lava, _seed_lava, spoil_files(*LAVA_FILES), 3000),
+    "data": Reader(read_data, _seed_npz, _ZIP, 3000),
+    "idx": Reader(read_idx, _seed_idx, spoil_file(spoil_bytes), 2000),
+    "golden": Reader(read_golden, _seed_npz, _ZIP, 2000),
+    "settings": Reader(read_settings, _settings, spoil_file(spoil_text), 2000, needs="torch"),
+}
