@@ -7,6 +7,8 @@ PYTEST_ARGS ?=
 FUZZ_SECONDS ?= 60
 FUZZ_GUIDED ?= artifact checkpoint checkpoint-torch graph onnx onnx-reference data idx golden settings
 PORTABILITY := tests/portability
+# Tests that one version of Python answers for all: files that do harm, faults, searches.
+SAME_EVERYWHERE := $(addprefix --ignore=tests/,attacks bisection faults fuzz)
 
 # The first of some interpreters that really starts; a pyenv shim for a version that is not enabled does not.
 first_working = $(shell for python in $(1); do "$$python" -c '' 2>/dev/null && { echo "$$python"; break; }; done)
@@ -39,12 +41,12 @@ test-no-torch: ## run the tests that need no PyTorch, on Python 3.12 and 3.13 wh
 	@$(MAKE) --no-print-directory test-3.12
 	@$(MAKE) --no-print-directory test-3.13
 
-test-all: .venv/.installed python-3.10 ## run the tests, the slow ones too, then test-no-torch
+test-all: .venv/.installed python-3.10 ## run all tests, the slow and the long ones too, then test-no-torch
 	.venv/bin/pytest -m "not portability" $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory test-no-torch
 
 faults: .venv/.installed ## put thousands of faults into artifacts and print how many verification notices
-	.venv/bin/pytest -m "slow or not slow" -s tests/faults $(PYTEST_ARGS)
+	.venv/bin/pytest -m "not portability" -s tests/faults $(PYTEST_ARGS)
 
 check: .venv/.installed ## lint, formatting, types
 	.venv/bin/ruff check .
@@ -108,7 +110,7 @@ test-3.12 test-3.13: test-3.%:
 	    echo "Python 3.$* is not installed here: the tests that need no PyTorch were NOT run on it."; \
 	else \
 	    $(MAKE) --no-print-directory .venv3$*/.installed && \
-	    echo "Python 3.$*, without PyTorch:" && .venv3$*/bin/pytest $(PYTEST_ARGS); \
+	    echo "Python 3.$*, without PyTorch:" && .venv3$*/bin/pytest $(SAME_EVERYWHERE) $(PYTEST_ARGS); \
 	fi
 
 .venv312/.installed .venv313/.installed: .venv3%/.installed: pyproject.toml constraints.txt

@@ -18,7 +18,7 @@ from ds2ta_deploy.freezing import freeze
 from ds2ta_deploy.quantization import Quantization, quantize
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "fashion_mnist"
 

@@ -51,7 +51,7 @@ def test_changed_integers_are_caught(excited, shown, kind, each, flips):
 
 
 @pytest.mark.parametrize(
-    ("kind", "every"), [(GraphFile, 1), (LavaGraph, 1), (OnnxFile, 4), pytest.param(OnnxFile, 1, marks=pytest.mark.slow, id="OnnxFile-all")]
+    ("kind", "every"), [(GraphFile, 1), (LavaGraph, 1), (OnnxFile, 4), pytest.param(OnnxFile, 1, marks=pytest.mark.long, id="OnnxFile-all")]
 )
 def test_structural_faults_are_caught(excited, shown, kind, every):
     target = kind(excited(False))
@@ -61,7 +61,7 @@ def test_structural_faults_are_caught(excited, shown, kind, every):
     assert {"> for >=", "dropped residual", "shift ±1", "swapped heads", "window ±1"} <= set(score.rows)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "each", "least"), [(GraphFile, 10**9, 1900), (LavaGraph, 10**9, 1900), (OnnxFile, 48, 600)])
 def test_integers_off_by_one_are_caught(excited, shown, kind, each, least):
     """Every integer of the graph; of the ONNX file, whose sessions take longer to open, up to 48 of each tensor."""
@@ -69,14 +69,14 @@ def test_integers_off_by_one_are_caught(excited, shown, kind, each, least):
     assert_explained(shown(score_data(target, off_by_one(target.tensors, each, seed=1)), f"{target.name}: off by one"), least)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", TARGETS)
 def test_a_thousand_flipped_bits_are_caught(excited, shown, kind):
     target = kind(excited(False))
     assert_explained(shown(score_data(target, bit_flips(target.tensors, 1000, seed=1)), f"{target.name}: flipped bits"), 1000)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_faults_in_every_node_of_an_expanded_file_are_caught(excited, shown):
     target = OnnxFile(excited(True))
     score = shown(score_structural(target, 1), f"{target.name}, functions expanded: structure")
