@@ -67,6 +67,7 @@ class RuntimeInfo:
         open: makes it from an artifact and the options.
         needs_checkpoint: whether it runs the PyTorch model and so needs the checkpoint.
         executes: the target whose files it runs; empty for those that run the graph or the model.
+        built: says whether what it needs besides modules was built.
 
     """
 
@@ -77,11 +78,12 @@ class RuntimeInfo:
     open: Callable[[Artifact, RuntimeOptions], Runtime]
     needs_checkpoint: bool = False
     executes: str = ""
+    built: Callable[[], bool] = lambda: True
 
     @property
     def available(self) -> bool:
-        """Whether everything it imports is installed."""
-        return all(importlib.util.find_spec(module) is not None for module in self.needs)
+        """Whether everything it imports is installed, and what it needs besides was built."""
+        return all(importlib.util.find_spec(module) is not None for module in self.needs) and self.built()
 
 
 def _open_reference(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
@@ -122,7 +124,20 @@ def _open_lava_stepper(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
     return LavaStepperRuntime.from_artifact(artifact)
 
 
+def _open_native(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
+    from ds2ta_deploy.runtimes.native.runtime import NativeRuntime
+
+    return NativeRuntime.from_artifact(artifact)
+
+
+def _native_is_built() -> bool:
+    from ds2ta_deploy.runtimes.native.library import library_path
+
+    return library_path() is not None
+
+
 _BASE = "pip install ds2ta-deploy"
+_NATIVE = "pip install --force-reinstall --no-deps ds2ta-deploy, where there is a C compiler"
 _TORCH = "pip install 'ds2ta-deploy[torch]'"
 
 #: Every runtime that runs an artifact.
@@ -139,6 +154,9 @@ RUNTIMES: dict[str, RuntimeInfo] = {
             _BASE,
             _open_onnx_reference,
             executes="onnx",
+        ),
+        RuntimeInfo(
+            "native", "the integer graph on the CPU's vector instructions", ("numpy",), _NATIVE, _open_native, built=_native_is_built
         ),
         RuntimeInfo("lava", "Lava's simulator on the exported process graph", ("lava",), _LAVA, _open_lava, executes="lava"),
         RuntimeInfo(
