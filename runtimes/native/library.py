@@ -17,6 +17,11 @@ TILE, GROUP = 64, 4
 #: Environment variable that forces an instruction set.
 ISA = "DS2TA_ISA"
 
+#: Environment variable with the number of threads that share the work of one call.
+THREADS = "DS2TA_THREADS"
+
+_MOST_THREADS = 256
+
 #: Every instruction set that there are kernels for, the plainest first.
 INSTRUCTION_SETS = ("scalar", "avx2", "avx512", "neon")
 
@@ -86,7 +91,10 @@ def load() -> Any:
         library = ctypes.CDLL(str(path))
     except OSError as error:
         raise MissingRuntimeError(Problem("DS2TA-405", f"the native library cannot be loaded: {error}", str(path), _INSTALL)) from error
-    found = library.ds2ta_abi()
+    try:
+        found = library.ds2ta_abi()
+    except AttributeError as error:
+        raise MissingRuntimeError(Problem("DS2TA-405", "this is not the native library", str(path), _INSTALL)) from error
     if found != ABI:
         raise MissingRuntimeError(Problem("DS2TA-405", f"the native library has interface {found}, not {ABI}", str(path), _INSTALL))
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
@@ -108,15 +116,28 @@ def instruction_sets() -> tuple[str, ...]:
     return tuple(name for name in INSTRUCTION_SETS if load().ds2ta_supports(name.encode()))
 
 
-def chosen_instruction_set() -> str | None:
-    """Return the instruction set that the environment forces; None leaves the choice to the library.
+def choose_instruction_set(asked: str | None) -> str | None:
+    """Return the instruction set asked for, else the one that the environment forces; None leaves the choice to the library.
 
     Raises:
         UsageError: DS2TA-512 when it is not one that works here.
 
     """
-    name = os.environ.get(ISA)
+    name = asked or os.environ.get(ISA)
     if name and name not in instruction_sets():
         advice = f"{ISA} may be: {', '.join(instruction_sets())}"
         raise UsageError(Problem("DS2TA-512", f"the instruction set {name!r} does not work here", ISA, advice))
     return name or None
+
+
+def choose_threads(asked: int | None) -> int:
+    """Return the number of threads asked for, else the one that the environment says, else 1.
+
+    Raises:
+        UsageError: DS2TA-512 when it is no number from 1 to 256.
+
+    """
+    said = os.environ.get(THREADS, "1") if asked is None else str(asked)
+    if not said.isdecimal() or len(said) > len(str(_MOST_THREADS)) or not 1 <= int(said) <= _MOST_THREADS:
+        raise UsageError(Problem("DS2TA-512", f"{said!r} is no number of threads", THREADS, f"1 to {_MOST_THREADS}"))
+    return int(said)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ds2ta_deploy.errors import Problem, UnsupportedError
 from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.graph.ranges import PROFILES, prove
 from ds2ta_deploy.runtimes.native import library
 from ds2ta_deploy.runtimes.native.arena import Lifetime, arrange
 from ds2ta_deploy.runtimes.native.translate import Step, translate
@@ -19,21 +20,23 @@ Trace = dict[str, NDArray[np.integer]]
 class Plan:
     """What the library runs. One call at a time; several plans may run at once, each in its own thread."""
 
-    def __init__(self, graph: Graph, threads: int = 1, instruction_set: str | None = None) -> None:
+    def __init__(self, graph: Graph, threads: int | None = None, instruction_set: str | None = None) -> None:
         """Translate the graph, arrange its values in an arena, pack its weights.
 
         Args:
             graph: what to run.
-            threads: how many threads share the work.
+            threads: how many threads share the work of one call; by default what the environment says, or one.
             instruction_set: one of :func:`library.instruction_sets`; by default what the environment says, or the best.
 
         Raises:
             MissingRuntimeError: DS2TA-405 when the library is not there.
-            UnsupportedError: DS2TA-243 for what it cannot run.
-            UsageError: DS2TA-512 for an instruction set that does not work here.
+            UnsupportedError: DS2TA-220 or 221 for what 32 bits or a table cannot hold, DS2TA-243 for what the library cannot run.
+            UsageError: DS2TA-512 for an instruction set or a number of threads that cannot be.
 
         """
         self._library = library.load()
+        chosen, threads = library.choose_instruction_set(instruction_set), library.choose_threads(threads)
+        prove(graph, PROFILES["cpu"])
         self._graph = graph
         self._translation = translate(graph)
         self._names = [step.output for step in self._translation.steps if step.output]
@@ -41,7 +44,6 @@ class Plan:
         values, arena = self._values()
         operations = (library.Operation * len(self._translation.steps))(*(self._operation(step) for step in self._translation.steps))
         error = ctypes.create_string_buffer(400)
-        chosen = instruction_set or library.chosen_instruction_set()
         self._plan = self._library.ds2ta_plan_new(
             *(self._time_steps, values, len(values), operations, len(operations), arena, threads),
             *(chosen.encode() if chosen else None, error, len(error)),
@@ -88,7 +90,7 @@ class Plan:
         }
         values = (ctypes.c_void_p * len(self._names))()
         for index, name in enumerate(self._names):
-            same = next((other for other in made if self._memory_of(other) == name), None)
+            same = next((other for other in made if self._translation.memory_of(other) == name), None)
             values[index] = None if same is None else made[same].ctypes.data
         inner = (ctypes.c_void_p * (len(library.INNER) * len(self._translation.steps)))()
         for index, step in enumerate(self._translation.steps):
@@ -104,14 +106,9 @@ class Plan:
     def _copy_aliases(self, made: Trace) -> None:
         """Fill the values that are other names of the same memory."""
         for name in made:
-            source = next(other for other in made if self._memory_of(other) == self._memory_of(name))
+            source = next(other for other in made if self._translation.memory_of(other) == self._translation.memory_of(name))
             if source != name:
                 made[name][...] = made[source].reshape(made[name].shape)
-
-    def _memory_of(self, name: str) -> str:
-        while name in self._translation.alias:
-            name = self._translation.alias[name]
-        return name
 
     def _values(self) -> tuple[Any, int]:
         """Describe every value and arrange them in the arena; return the descriptions and the arena's size."""
@@ -124,7 +121,7 @@ class Plan:
             planes = max(graph.ranges[name].maximum.bit_length(), 1)
             padded = -(-channels // library.TILE) * library.TILE
             born = next(index for index, step in enumerate(steps) if step.output == name)
-            read = [index for index, step in enumerate(steps) if any(self._memory_of(source) == name for source in step.inputs)]
+            read = [index for index, step in enumerate(steps) if any(self._translation.memory_of(source) == name for source in step.inputs)]
             lifetimes.append(Lifetime(height * width * padded * planes * groups, born, max([born, *read])))
             described.append((height, width, channels, planes))
         offsets, arena = arrange(lifetimes, library.TILE)
@@ -135,7 +132,7 @@ class Plan:
         """Fill in the structure; the arrays stay alive in the graph and are copied when the plan is made."""
         operation = library.Operation(kind=step.kind, **step.integers)
         operation.inputs = (ctypes.c_int32 * 3)(
-            *[self._names.index(self._memory_of(name)) for name in step.inputs], *[-1] * (3 - len(step.inputs))
+            *[self._names.index(self._translation.memory_of(name)) for name in step.inputs], *[-1] * (3 - len(step.inputs))
         )
         operation.output = self._names.index(step.output) if step.output else -1
         for name, array in step.arrays.items():

@@ -1,6 +1,5 @@
 """Runtime ``native``: the integer graph on the CPU's vector instructions."""
 
-import os
 import threading
 from collections.abc import Sequence
 from typing import ClassVar, Self
@@ -9,15 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2ta_deploy.artifact import Artifact
-from ds2ta_deploy.errors import Problem, UsageError
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.runtimes.base import Runtime, Trace, require_known
 from ds2ta_deploy.runtimes.native.plan import Plan
-
-#: Environment variable with the number of threads; one by default.
-THREADS = "DS2TA_THREADS"
-
-_MOST_THREADS = 256
 
 
 class NativeRuntime(Runtime):
@@ -35,12 +28,12 @@ class NativeRuntime(Runtime):
 
         Raises:
             MissingRuntimeError: DS2TA-405 when the library is not there.
-            UnsupportedError: DS2TA-243 for what it cannot run.
+            UnsupportedError: DS2TA-220 or 221 for what 32 bits or a table cannot hold, DS2TA-243 for what the library cannot run.
             UsageError: DS2TA-512 for an instruction set or a number of threads that cannot be.
 
         """
         self._graph = graph
-        self.plan = Plan(graph, _threads() if threads is None else threads, instruction_set)
+        self.plan = Plan(graph, threads, instruction_set)
         self._turn = threading.Lock()
 
     @classmethod
@@ -60,10 +53,3 @@ class NativeRuntime(Runtime):
         require_known(self._graph, wanted)
         with self._turn:
             return self.plan.run(inputs, wanted)
-
-
-def _threads() -> int:
-    said = os.environ.get(THREADS, "1")
-    if not said.isdecimal() or not 1 <= int(said) <= _MOST_THREADS:
-        raise UsageError(Problem("DS2TA-512", f"{said!r} is no number of threads", THREADS, f"1 to {_MOST_THREADS}"))
-    return int(said)

@@ -69,6 +69,9 @@ static void attend_head(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_sc
 
 void ds2ta_attend(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high) {
     memset(scratch->values, 0, (size_t)node->tokens * (size_t)node->head_width * sizeof(int16_t)); /* another width may have been here */
+    size_t padding = (size_t)(node->stride_out - node->op.out_channels), places = (size_t)(high - low) * (size_t)plan->steps;
+    for (size_t place = 0; padding && place < places; place++)
+        memset(scratch->context + (place + 1) * (size_t)node->stride_out - padding, 0, padding * sizeof(int32_t));
     for (int step = 0; step < plan->steps; step++)
         for (int head = 0; head < node->op.heads; head++) attend_head(plan, node, scratch, sample, step, head, low, high);
     for (int i = low; i < high; i++)

@@ -27,6 +27,8 @@
 /* Time steps in one pattern. */
 #define DS2TA_GROUP 4
 /* Limits that a plan is checked against. */
+#define DS2TA_MAX_COUNT 4096
+#define DS2TA_MAX_THREADS 256
 #define DS2TA_MAX_STEPS 64
 #define DS2TA_MAX_PLANES 8
 #define DS2TA_MAX_ROWS 65535
@@ -83,7 +85,11 @@ DS2TA_API int ds2ta_abi(void);
 /* Whether the instruction set of this name ("scalar", "avx2", "avx512", "neon") was compiled in and works here. */
 DS2TA_API int ds2ta_supports(const char *isa);
 
-/* Makes a plan, or returns NULL and says why in `error`. The operations' arrays are copied. `isa` NULL picks the best. */
+/* Makes a plan, or returns NULL and says why in `error`. The operations' arrays are copied. `isa` NULL picks the best.
+ *
+ * Refused is whatever could touch memory that is not the plan's: shapes that do not fit each other, values outside the arena or in
+ * each other's place, reads of what was not made. Two things cannot be seen from here and are the caller's to prove: that the arrays
+ * are as long as the shapes say, and that no sum leaves 32 bits. */
 DS2TA_API ds2ta_plan *ds2ta_plan_new(int time_steps, const ds2ta_value *values, int value_count, const ds2ta_op *ops, int op_count,
                                      int64_t arena_bytes, int threads, const char *isa, char *error, size_t error_size);
 

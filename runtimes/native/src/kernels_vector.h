@@ -16,6 +16,8 @@ enum { WORDS = 2 * DS2TA_TILE / WIDTH, LONGS = 4 * DS2TA_TILE / WIDTH, BYTES = D
 /* Numbers in a register. */
 enum { WORD_LANES = WIDTH / 2, LONG_LANES = WIDTH / 4 };
 
+typedef uint16_t indices __attribute__((vector_size(WIDTH))); /* of rows; what is copied from behind a part's end may wrap */
+
 #define LOAD(type, address) (*(const type *)(const void *)(address))
 #define STORE(type, address, value) (*(type *)(void *)(address) = (value))
 
@@ -45,9 +47,9 @@ static uint32_t join(const ds2ta_part *parts, int count, uint16_t *list, uint32_
             const uint16_t *from = parts[i].list + parts[i].start[pattern];
             uint32_t length = parts[i].start[pattern + 1] - parts[i].start[pattern];
             for (uint32_t k = 0; k < length; k += WORD_LANES) {
-                words row;
+                indices row;
                 memcpy(&row, from + k, sizeof row);
-                row += (int16_t)parts[i].offset;
+                row += parts[i].offset;
                 memcpy(list + position + k, &row, sizeof row);
             }
             position += length;
@@ -144,7 +146,7 @@ static void fire(const ds2ta_neuron *neuron, const int32_t *product, int stride,
             }
             longs membrane = carried + current, fired = membrane >= limit;
             carried = ((membrane & ~fired) * neuron->leak_numerator) >> neuron->leak_shift;
-            pattern |= fired & (1 << t % DS2TA_GROUP);
+            pattern |= (fired & 1) << t % DS2TA_GROUP;
             if (t % DS2TA_GROUP == DS2TA_GROUP - 1 || t + 1 == neuron->steps) {
                 store_low_bytes(pattern, out + (size_t)(t / DS2TA_GROUP) * group_stride + first);
                 pattern ^= pattern;

@@ -121,7 +121,7 @@ int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
     }
     node->stride_out = ds2ta_padded(op->out_channels);
     node->tiles = node->stride_out / DS2TA_TILE;
-    node->rows = op->size * op->size * node->channels;
+    node->rows = op->kind == DS2TA_ATTENTION || op->kind == DS2TA_READOUT ? 0 : op->size * op->size * node->channels;
     size_t outputs = (size_t)node->stride_out, weights = (size_t)node->rows * outputs;
     node->bias = take(&bytes, outputs, sizeof(int32_t));
     node->threshold = take(&bytes, outputs, sizeof(int32_t));
@@ -188,6 +188,7 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
         }
         if (node->op.kind == DS2TA_READOUT) context = larger(context, (size_t)node->stride_in);
     }
+    if (larger(list, pixels) > UINT32_MAX) return -1; /* where a list begins is a number of 32 bits */
     size_t start = DS2TA_PATTERNS + 1, product = larger(groups * DS2TA_GROUP, (size_t)plan->steps) * DS2TA_TILE;
     s->list = take(&bytes, list + DS2TA_SLACK, sizeof *s->list);
     s->at = take(&bytes, lists, sizeof *s->at);

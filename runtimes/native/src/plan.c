@@ -7,7 +7,7 @@
 #include <time.h>
 
 static int fail(char *error, size_t size, const char *text) {
-    snprintf(error, size, "%s", text);
+    if (error) snprintf(error, size, "%s", text);
     return 0;
 }
 
@@ -42,7 +42,7 @@ ds2ta_plan *ds2ta_plan_new(int time_steps, const ds2ta_value *values, int value_
     if (!ds2ta_check(time_steps, values, value_count, ops, op_count, arena_bytes, threads, error, error_size)) return NULL;
     const ds2ta_kernels *kernels = ds2ta_select_kernels(isa);
     if (!kernels) {
-        snprintf(error, error_size, "the instruction set %s does not work here", isa ? isa : "");
+        fail(error, error_size, "this instruction set does not work here");
         return NULL;
     }
     ds2ta_plan *plan = calloc(1, sizeof *plan);

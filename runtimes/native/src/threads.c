@@ -1,4 +1,5 @@
-/* A pool of threads that run one function at once and meet at barriers. Waiting spins a little, then yields, then sleeps. */
+/* A pool of threads that run one function at once and meet at barriers. Waiting at a barrier spins a little, then yields;
+ * waiting for work sleeps. */
 #include "plan.h"
 
 #include <pthread.h>
