@@ -1,6 +1,6 @@
 """Networks that look for the native library's edges: sizes, weights, windows and inputs as extreme as one asks for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -103,6 +103,7 @@ class _Maker(Draft):
         return self.spikes(name, product, window=self.recipe.window, leak=self.recipe.leak)
 
     def attention(self, name: str, value: str) -> str:
+        """Append attention whose every map row can hold the table's smallest entry: the one of the largest score."""
         recipe, split = self.recipe, {}
         for part in "qkv":
             spikes = self.layer(f"{name}.{part}", ops.Linear, value, (recipe.width, recipe.width))
@@ -150,6 +151,22 @@ def build(recipe: Recipe, *, batch: int = 2, pixels: int | None = None) -> tuple
     size: tuple[int | None, ...] = (None, *recipe.picture) if recipe.still else (recipe.steps, None, *recipe.picture)
     graph = Graph("extreme", "images", ops.ValueType(size, "uint8"), tuple(make.ops), "head.logits", 1.0, {})
     return graph, inputs
+
+
+def join_attentions(widths: tuple[int, int], steps: int = 5) -> tuple[Graph, NDArray[np.uint8]]:
+    """Return a network with two attentions of one head, of these widths, one after the other, and inputs for it."""
+    inputs = np.random.default_rng(0).integers(0, 256, (steps, 2, 3, 3, 1), dtype=np.uint8)
+    make = _Maker(Recipe(steps=steps, heads=1, table=900), inputs)
+    value = make.add(ops.InputTable, "table", ["images"], "input_values", table=make.integers(300, (1, 256), np.int16), still=0)
+    value = make.conv("conv", value, 9, first=True)
+    value = make.add(ops.Tokens, "flatten", [value], "tokens")
+    for number, width in enumerate(widths):
+        make.recipe = replace(make.recipe, width=width)
+        value = make.attention(f"attn.{number}", make.linear(f"linear.{number}", value, width))
+    weight = make.integers(127, (3, widths[-1]), np.int8)
+    make.add(ops.Readout, "head", [value], "head.logits", weight=weight, bias=np.zeros(3, np.int32))
+    kind = ops.ValueType((steps, None, 3, 3, 1), "uint8")
+    return Graph("two", "images", kind, tuple(make.ops), "head.logits", 1.0, {}), inputs
 
 
 def provable(graph: Graph) -> bool:
