@@ -81,9 +81,14 @@ class RuntimeInfo:
     built: Callable[[], bool] = lambda: True
 
     @property
+    def installed(self) -> bool:
+        """Whether everything it imports is installed."""
+        return all(importlib.util.find_spec(module) is not None for module in self.needs)
+
+    @property
     def available(self) -> bool:
         """Whether everything it imports is installed, and what it needs besides was built."""
-        return all(importlib.util.find_spec(module) is not None for module in self.needs) and self.built()
+        return self.installed and self.built()
 
 
 def _open_reference(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
@@ -171,14 +176,14 @@ def open_runtime(name: str, artifact: Artifact, checkpoint: Path | None = None, 
 
     Raises:
         UsageError: DS2TA-504 unknown name, DS2TA-503 a checkpoint is needed.
-        MissingRuntimeError: DS2TA-401 when what it needs is not installed.
+        MissingRuntimeError: DS2TA-401 when what it imports is not installed, DS2TA-405 when it was not built.
 
     """
     info = RUNTIMES.get(name)
     if info is None:
         raise UsageError(Problem("DS2TA-504", f"there is no runtime {name!r}", mend=f"there are: {', '.join(RUNTIMES)}"))
     elsewhere = name == "lava" and lava_python is not None
-    if not info.available and not elsewhere:
+    if not info.installed and not elsewhere:
         raise MissingRuntimeError(Problem("DS2TA-401", f"the runtime {name!r} needs {', '.join(info.needs)}", mend=info.install))
     return info.open(artifact, RuntimeOptions(checkpoint, lava_python))
 
