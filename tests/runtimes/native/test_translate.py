@@ -67,7 +67,8 @@ BODY = (table(), *encoder(), tokens("a.spikes"), readout("tokens"))
 REFUSED = {
     "two windows in a row": (
         network(
-            *(table(), conv("a", "input_values"), bias_only("a", "product", 2), *second_window("a")), tokens("a.spikes"), readout("tokens")
+            *(table(), conv("a", "input_values"), bias_only("a", "product", 2), *second_window("a")),
+            *(tokens("a.spikes"), readout("tokens")),
         ),
         "a",
     ),
