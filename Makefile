@@ -20,7 +20,7 @@ PYTHON ?= $(call first_working,python3.11 python3)
 PIP_INSTALL := bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-no-torch test-all faults fuzz check format portability clean distclean
+.PHONY: help demo test test-slow test-no-torch test-all faults fuzz sanitize neon check format portability clean distclean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -66,12 +66,43 @@ fuzz: .venv/.fuzz ## try tens of thousands of spoiled files on every reader; FUZ
 	    (cd tests && PYTHONPATH=.:.. ../.venv/bin/python -m fuzz.guided $$reader -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1) || exit 1; \
 	done
 
+sanitize: build/native/address build/native/thread ## test the native library under the compiler's sanitizers
+	build/native/address 40
+	build/native/thread 16
+
+neon: ## test the native library on an emulated Arm processor, where a cross compiler and qemu are installed
+	@if [ -n "$(ARM_CC)" ] && [ -n "$(QEMU)" ]; then \
+	    $(MAKE) --no-print-directory build/native/neon && $(QEMU) build/native/neon 20; \
+	else \
+	    echo "The kernels for Arm were NOT tested: that needs aarch64-linux-gnu-gcc and qemu-aarch64"; \
+	    echo "(Debian: gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static)."; \
+	fi
+
 clean: ## remove builds and caches
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find ds2ta_deploy exporters runtimes examples tests -name __pycache__ -not -path '*/node_modules/*' -exec rm -rf {} +
 
 distclean: clean ## remove the environments as well
 	rm -rf .venv .venv310 .venv312 .venv313 $(PORTABILITY)/node_modules
+
+# --- the native library's own test: plain C, so that sanitizers and emulators can run it ----------------------------
+
+NATIVE := $(wildcard runtimes/native/src/*.[ch] tests/native/*.[ch])
+NATIVE_BUILD = -std=gnu99 -g -Wall -Wextra -Wconversion -Werror -Wno-psabi -pthread -Iruntimes/native/src $(filter %.c,$^) -o $@
+ARM_CC := $(shell command -v aarch64-linux-gnu-gcc 2>/dev/null)
+QEMU := $(shell command -v qemu-aarch64 2>/dev/null || command -v qemu-aarch64-static)
+
+build/native:
+	mkdir -p $@
+
+build/native/address: $(NATIVE) | build/native
+	$(CC) -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined $(NATIVE_BUILD)
+
+build/native/thread: $(NATIVE) | build/native
+	$(CC) -O1 -fsanitize=thread $(NATIVE_BUILD)
+
+build/native/neon: $(NATIVE) | build/native
+	$(ARM_CC) -O3 -static $(NATIVE_BUILD)
 
 # --- environments: made once, brought up to date when the project's requirements change -----------------------------
 

@@ -96,6 +96,7 @@ class RuntimeInfo:
         needs_checkpoint: whether it runs the PyTorch model and so needs the checkpoint.
         executes: the target whose files it runs; empty for those that run the graph or the model.
         run_part: makes the named value with a part of such a file from the values given; None when it cannot.
+        built: says whether what it needs besides modules was built.
 
     """
 
@@ -107,15 +108,21 @@ class RuntimeInfo:
     needs_checkpoint: bool = False
     executes: str = ""
     run_part: Callable[[bytes, Trace, str], NDArray[np.integer]] | None = None
+    built: Callable[[], bool] = lambda: True
 
     @property
-    def available(self) -> bool:
+    def installed(self) -> bool:
         """Whether everything it imports is installed."""
         return all(importlib.util.find_spec(module) is not None for module in self.needs)
 
+    @property
+    def available(self) -> bool:
+        """Whether everything it imports is installed, and what it needs besides was built."""
+        return self.installed and self.built()
+
     def require(self) -> None:
-        """Raise MissingRuntimeError (DS2TA-401) with the installing command unless it is available."""
-        if not self.available:
+        """Raise MissingRuntimeError (DS2TA-401) with the installing command unless what it imports is installed."""
+        if not self.installed:
             raise MissingRuntimeError(Problem("DS2TA-401", f"the runtime {self.name!r} needs {', '.join(self.needs)}", mend=self.install))
 
 
@@ -169,7 +176,20 @@ def _open_lava_stepper(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
     return LavaStepperRuntime.from_artifact(artifact)
 
 
+def _open_native(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
+    from ds2ta_deploy.runtimes.native.runtime import NativeRuntime
+
+    return NativeRuntime.from_artifact(artifact)
+
+
+def _native_is_built() -> bool:
+    from ds2ta_deploy.runtimes.native.library import library_path
+
+    return library_path() is not None
+
+
 _BASE = "pip install ds2ta-deploy"
+_NATIVE = "pip install --force-reinstall --no-deps ds2ta-deploy, where there is a C compiler"
 _TORCH = "pip install 'ds2ta-deploy[torch]'"
 
 #: Every runtime that runs an artifact.
@@ -196,6 +216,9 @@ RUNTIMES: dict[str, RuntimeInfo] = {
             executes="onnx",
             run_part=_part_on_onnx_reference,
         ),
+        RuntimeInfo(
+            "native", "the integer graph on the CPU's vector instructions", ("numpy",), _NATIVE, _open_native, built=_native_is_built
+        ),
         RuntimeInfo("lava", "Lava's simulator on the exported process graph", ("lava",), _LAVA, _open_lava, executes="lava"),
         RuntimeInfo(
             "lava-stepper", "the exported process graph in NumPy, step by step", ("numpy",), _BASE, _open_lava_stepper, executes="lava"
@@ -209,7 +232,7 @@ def open_runtime(name: str, artifact: Artifact, checkpoint: Path | None = None, 
 
     Raises:
         UsageError: DS2TA-504 unknown name, DS2TA-503 a checkpoint is needed.
-        MissingRuntimeError: DS2TA-401 when what it needs is not installed.
+        MissingRuntimeError: DS2TA-401 when what it imports is not installed, DS2TA-405 when it was not built.
 
     """
     info = RUNTIMES.get(name)

@@ -1,5 +1,7 @@
 import importlib.util
 
+from support import BUILT
+
 from ds2ta_deploy.runtimes.base import RUNTIMES
 from ds2ta_deploy.targets import TARGETS
 
@@ -33,6 +35,7 @@ def test_what_is_not_installed_comes_with_the_command(cli, monkeypatch):
         "torch": False,
         "onnxruntime": True,
         "onnx-reference": True,
+        "native": bool(BUILT),
         "lava": False,
         "lava-stepper": True,
     }

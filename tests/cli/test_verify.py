@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 from builders import assert_fires, trace_of
-from support import copy_artifact, one_more, read_manifest, rewrite, write_manifest
+from support import BUILT, copy_artifact, one_more, read_manifest, rewrite, write_manifest
 
 from ds2ta_deploy.artifact import GOLDEN_HASHES, MODEL
 from ds2ta_deploy.graph.populations import population_values
@@ -31,7 +31,7 @@ def test_json_is_all_that_stdout_carries(cli, small_artifact, small_graph):
     assert set(data) == {"passed", "baseline", "samples", "runtimes", "firing_rates", "hashes"}
     assert (data["passed"], data["samples"]) == (True, 5)
     assert data["baseline"] == "reference"
-    assert [result["runtime"] for result in data["runtimes"]] == ["onnxruntime", "onnx-reference", "golden"]
+    assert [result["runtime"] for result in data["runtimes"]] == ["onnxruntime", "onnx-reference", *BUILT, "golden"]
     assert all(set(result) == {"runtime", "values", "integers", "different"} and result["different"] == 0 for result in data["runtimes"])
     assert set(data["hashes"]) == set(population_values(small_graph))
     assert all(0.005 < rate < 0.95 for rate in data["firing_rates"].values())
@@ -39,7 +39,7 @@ def test_json_is_all_that_stdout_carries(cli, small_artifact, small_graph):
 
 def test_values_all_compares_everything(cli, small_artifact, small_graph):
     results = cli("verify", small_artifact, "--values", "all", "--json").data["runtimes"]
-    assert [result["values"] for result in results[:2]] == [len(small_graph.observable)] * 2
+    assert [result["values"] for result in results[:-1]] == [len(small_graph.observable)] * (2 + len(BUILT))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_values_all_compares_everything(cli, small_artifact, small_graph):
     [
         (["--runtime", "onnxruntime"], ["onnxruntime", "golden"]),
         (["--runtime", "onnx-reference", "--runtime", "onnxruntime"], ["onnx-reference", "onnxruntime", "golden"]),
-        (["--runtime", "all"], ["onnxruntime", "onnx-reference", "golden"]),
+        (["--runtime", "all"], ["onnxruntime", "onnx-reference", *BUILT, "golden"]),
     ],
 )
 def test_only_the_runtimes_asked_for(cli, small_artifact, arguments, expected):
@@ -56,7 +56,7 @@ def test_only_the_runtimes_asked_for(cli, small_artifact, arguments, expected):
 
 def test_other_inputs(cli, small_artifact, small_data):
     data = cli("verify", small_artifact, "--inputs", small_data, "--json").data
-    assert [result["runtime"] for result in data["runtimes"]] == ["onnxruntime", "onnx-reference"]
+    assert [result["runtime"] for result in data["runtimes"]] == ["onnxruntime", "onnx-reference", *BUILT]
     assert data["passed"]
 
 
@@ -66,6 +66,7 @@ def test_with_the_checkpoint_pytorch_joins(cli, tiny_artifact, tiny_checkpoint, 
         ("reference", 0),
         ("onnxruntime", 0),
         ("onnx-reference", 0),
+        *((name, 0) for name in BUILT),
         ("golden", 0),
     ]
     assert data["baseline"] == "torch"
@@ -127,6 +128,7 @@ def test_json_of_a_failure_is_still_json(cli, changeable):
     assert [(result["runtime"], result["different"]) for result in shown.data["runtimes"]] == [
         ("onnxruntime", 5),
         ("onnx-reference", 5),
+        *((name, 0) for name in BUILT),
         ("golden", 0),
     ]
     assert [line.split()[1:3] for line in shown.err.splitlines() if line.startswith("error")] == [["DS2TA-301", "[head.logits]:"]] * 2

@@ -1,0 +1,141 @@
+"""A plan of the native library: made once from a graph, then run without allocating."""
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ds2ta_deploy.errors import Problem, UnsupportedError
+from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.graph.ranges import PROFILES, prove
+from ds2ta_deploy.runtimes.native import library
+from ds2ta_deploy.runtimes.native.arena import Lifetime, arrange
+from ds2ta_deploy.runtimes.native.translate import Step, translate
+
+Trace = dict[str, NDArray[np.integer]]
+
+
+class Plan:
+    """What the library runs. One call at a time; several plans may run at once, each in its own thread."""
+
+    def __init__(self, graph: Graph, threads: int | None = None, instruction_set: str | None = None) -> None:
+        """Translate the graph, arrange its values in an arena, pack its weights.
+
+        Args:
+            graph: what to run.
+            threads: how many threads share the work of one call; by default what the environment says, or one.
+            instruction_set: one of :func:`library.instruction_sets`; by default what the environment says, or the best.
+
+        Raises:
+            MissingRuntimeError: DS2TA-405 when the library is not there.
+            UnsupportedError: DS2TA-220 or 221 for what 32 bits or a table cannot hold, DS2TA-243 for what the library cannot run.
+            UsageError: DS2TA-513 for an instruction set or a number of threads that cannot be.
+
+        """
+        self._library = library.load()
+        chosen, threads = library.choose_instruction_set(instruction_set), library.choose_threads(threads)
+        prove(graph, PROFILES["cpu"])
+        self._graph = graph
+        self._translation = translate(graph)
+        self._names = [step.output for step in self._translation.steps if step.output]
+        self._time_steps = max((graph.types[name].shape[0] or 1 for name in self._names), default=1)
+        values, arena = self._values()
+        operations = (library.Operation * len(self._translation.steps))(*(self._operation(step) for step in self._translation.steps))
+        error = ctypes.create_string_buffer(400)
+        self._plan = self._library.ds2ta_plan_new(
+            *(self._time_steps, values, len(values), operations, len(operations), arena, threads),
+            *(chosen.encode() if chosen else None, error, len(error)),
+        )
+        if not self._plan:
+            what = f"the native library refuses it: {error.value.decode(errors='replace')}"
+            raise UnsupportedError(Problem("DS2TA-243", what, graph.name))
+
+    def __del__(self) -> None:
+        """Give the memory back."""
+        if getattr(self, "_plan", None):
+            self._library.ds2ta_plan_free(self._plan)
+            self._plan = None
+
+    @property
+    def instruction_set(self) -> str:
+        """Name of the instruction set whose kernels run."""
+        return str(self._library.ds2ta_plan_isa(self._plan).decode())
+
+    @property
+    def memory(self) -> int:
+        """Bytes held: packed weights, arena, scratch."""
+        return int(self._library.ds2ta_plan_bytes(self._plan))
+
+    @property
+    def populations(self) -> list[str]:
+        """Names of the operations, in order."""
+        return [step.name for step in self._translation.steps]
+
+    def run(self, inputs: NDArray[np.uint8], wanted: Sequence[str] = (), nanoseconds: NDArray[np.int64] | None = None) -> Trace:
+        """Run the inputs and return the wanted values and always the output.
+
+        Args:
+            inputs: uint8, the network's input; checked by the caller.
+            wanted: names of values.
+            nanoseconds: int64, one element an operation, receives the time each took.
+
+        """
+        graph = self._graph
+        batch = inputs.shape[graph.input_type.shape.index(None)]
+        made: Trace = {
+            name: np.zeros([batch if size is None else size for size in graph.types[name].shape], graph.types[name].dtype)
+            for name in dict.fromkeys([*wanted, graph.output])
+        }
+        values = (ctypes.c_void_p * len(self._names))()
+        for index, name in enumerate(self._names):
+            same = next((other for other in made if self._translation.memory_of(other) == name), None)
+            values[index] = None if same is None else made[same].ctypes.data
+        inner = (ctypes.c_void_p * (len(library.INNER) * len(self._translation.steps)))()
+        for index, step in enumerate(self._translation.steps):
+            for what, name in step.inner.items():
+                if name in made:
+                    inner[len(library.INNER) * index + library.INNER.index(what)] = made[name].ctypes.data
+        contiguous = np.ascontiguousarray(inputs)
+        times = None if nanoseconds is None else nanoseconds.ctypes.data
+        self._library.ds2ta_run(self._plan, contiguous.ctypes.data, batch, made[graph.output].ctypes.data, values, inner, times)
+        self._copy_aliases(made)
+        return made
+
+    def _copy_aliases(self, made: Trace) -> None:
+        """Fill the values that are other names of the same memory."""
+        for name in made:
+            source = next(other for other in made if self._translation.memory_of(other) == self._translation.memory_of(name))
+            if source != name:
+                made[name][...] = made[source].reshape(made[name].shape)
+
+    def _values(self) -> tuple[Any, int]:
+        """Describe every value and arrange them in the arena; return the descriptions and the arena's size."""
+        graph, steps = self._graph, self._translation.steps
+        groups = -(-self._time_steps // library.GROUP)
+        described, lifetimes = [], []
+        for name in self._names:
+            *places, channels = (size or 1 for size in graph.types[name].shape[2:])
+            height, width = places if len(places) == 2 else (1, places[0])
+            planes = max(graph.ranges[name].maximum.bit_length(), 1)
+            padded = -(-channels // library.TILE) * library.TILE
+            born = next(index for index, step in enumerate(steps) if step.output == name)
+            read = [index for index, step in enumerate(steps) if any(self._translation.memory_of(source) == name for source in step.inputs)]
+            lifetimes.append(Lifetime(height * width * padded * planes * groups, born, max([born, *read])))
+            described.append((height, width, channels, planes))
+        offsets, arena = arrange(lifetimes, library.TILE)
+        values = [library.Value(*entry, offset) for entry, offset in zip(described, offsets, strict=True)]
+        return (library.Value * len(values))(*values), max(arena, library.TILE)
+
+    def _operation(self, step: Step) -> library.Operation:
+        """Fill in the structure; the arrays stay alive in the graph and are copied when the plan is made."""
+        operation = library.Operation(kind=step.kind, **step.integers)
+        operation.inputs = (ctypes.c_int32 * 3)(
+            *[self._names.index(self._translation.memory_of(name)) for name in step.inputs], *[-1] * (3 - len(step.inputs))
+        )
+        operation.output = self._names.index(step.output) if step.output else -1
+        for name, array in step.arrays.items():
+            step.arrays[name] = np.ascontiguousarray(array)
+            setattr(operation, name, step.arrays[name].ctypes.data)
+        return operation

@@ -1,0 +1,115 @@
+/* Integer inference of spiking transformers on a CPU: the interface of the library.
+ *
+ * A plan is made once from a list of values and a list of operations and then runs any number of samples without
+ * allocating. What every operation computes is said by the class of the same name in ds2ta_deploy/graph/ops.
+ *
+ * Spikes are not stored one byte a step. A value is a byte for each neuron and group of four time steps: bit t is the
+ * spike of step t, its PATTERN. A count (after a residual sum) has several such PLANES, plane k holding bit k of the
+ * count. Layout: [plane][group][token][channel], channels padded to a multiple of DS2TA_TILE with zeros.
+ */
+#ifndef DS2TA_NATIVE_H
+#define DS2TA_NATIVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define DS2TA_API __declspec(dllexport)
+#else
+#define DS2TA_API __attribute__((visibility("default")))
+#endif
+
+/* Changes whenever a structure or the meaning of a function does. */
+#define DS2TA_ABI 1
+
+/* Output channels that a kernel computes at once. */
+#define DS2TA_TILE 64
+/* Time steps in one pattern. */
+#define DS2TA_GROUP 4
+/* Limits that a plan is checked against. */
+#define DS2TA_MAX_COUNT 4096
+#define DS2TA_MAX_THREADS 256
+#define DS2TA_MAX_STEPS 64
+#define DS2TA_MAX_PLANES 8
+#define DS2TA_MAX_ROWS 65535
+#define DS2TA_MAX_HEAD 1024
+
+enum ds2ta_kind {
+    DS2TA_ENCODE = 0,    /* InputTable, Conv2d, bias, neuron */
+    DS2TA_LINEAR = 1,    /* Linear, TemporalWindow, Lif */
+    DS2TA_CONV = 2,      /* Conv2d, TemporalWindow, Lif */
+    DS2TA_ATTENTION = 3, /* query by key, Lookup, map by value, TemporalWindow, Lif */
+    DS2TA_POOL = 4,      /* MaxPool2d of spikes */
+    DS2TA_ADD = 5,       /* residual sum */
+    DS2TA_READOUT = 6    /* sum over time and tokens, weights, bias */
+};
+
+/* What happens inside an operation and can be traced. */
+enum ds2ta_inner {
+    DS2TA_PRODUCT = 0,
+    DS2TA_CURRENT = 1,
+    DS2TA_MEMBRANE = 2,
+    DS2TA_SCORES = 3,
+    DS2TA_DENOISED = 4,
+    DS2TA_TABLED = 5, /* input after its table */
+    DS2TA_INNER = 6
+};
+
+typedef struct {
+    int32_t height, width; /* of a picture; tokens are height * width */
+    int32_t channels;
+    int32_t planes; /* bits of the largest count */
+    int64_t offset; /* in the arena, a multiple of 64 */
+} ds2ta_value;
+
+typedef struct {
+    int32_t kind;
+    int32_t inputs[3]; /* values; the network's own input is -1 */
+    int32_t output;    /* value; the logits are -1 */
+    int32_t size;      /* of a convolution's kernel, odd */
+    int32_t still;     /* encoder: whether one picture stands for all time steps */
+    int32_t heads, entries;
+    int32_t taps, decay, guard_bits, leak_numerator, leak_shift;
+    int32_t in_channels, out_channels;
+    const int16_t *table;     /* encoder [in_channels][256]; attention [heads][entries] */
+    const int8_t *weight;     /* [out][rows] */
+    const int16_t *wide;      /* encoder [out][rows] */
+    const int32_t *bias;      /* [out] */
+    const int32_t *threshold; /* [out] */
+} ds2ta_op;
+
+typedef struct ds2ta_plan ds2ta_plan;
+
+DS2TA_API int ds2ta_abi(void);
+
+/* Whether the instruction set of this name ("scalar", "avx2", "avx512", "neon") was compiled in and works here. */
+DS2TA_API int ds2ta_supports(const char *isa);
+
+/* Makes a plan, or returns NULL and says why in `error`. The operations' arrays are copied. `isa` NULL picks the best.
+ *
+ * Refused is whatever could touch memory that is not the plan's: shapes that do not fit each other, values outside the arena or in
+ * each other's place, reads of what was not made. Two things cannot be seen from here and are the caller's to prove: that the arrays
+ * are as long as the shapes say, and that no sum leaves 32 bits. */
+DS2TA_API ds2ta_plan *ds2ta_plan_new(int time_steps, const ds2ta_value *values, int value_count, const ds2ta_op *ops, int op_count,
+                                     int64_t arena_bytes, int threads, const char *isa, char *error, size_t error_size);
+
+DS2TA_API void ds2ta_plan_free(ds2ta_plan *plan);
+
+DS2TA_API const char *ds2ta_plan_isa(const ds2ta_plan *plan);
+
+/* Bytes that the plan holds: packed weights, arena, scratch. */
+DS2TA_API int64_t ds2ta_plan_bytes(const ds2ta_plan *plan);
+
+/* Runs `batch` samples.
+ *
+ * input: uint8 [batch][H][W][C] of still pictures, else [T][batch][H][W][C].
+ * logits: int32 [batch][classes].
+ * values: for each value NULL or uint8 [T][batch][tokens][channels] to receive its counts.
+ * inner: for each operation DS2TA_INNER pointers, NULL or an array to receive what happens inside; may be NULL itself.
+ * nanoseconds: for each operation, receives the time it took in all; may be NULL.
+ *
+ * A plan runs one call at a time; different plans may run at once. */
+DS2TA_API void ds2ta_run(ds2ta_plan *plan, const uint8_t *input, int batch, int32_t *logits, uint8_t *const *values, void *const *inner,
+                         int64_t *nanoseconds);
+
+#endif

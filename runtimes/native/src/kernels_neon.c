@@ -1,0 +1,37 @@
+/* 128-bit registers, which every 64-bit Arm has. */
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#include <stdint.h>
+#include <string.h>
+
+#define WIDTH 16
+
+typedef int8_t bytes __attribute__((vector_size(WIDTH)));
+typedef int16_t words __attribute__((vector_size(WIDTH)));
+typedef int32_t longs __attribute__((vector_size(WIDTH)));
+
+static inline words widen(const int8_t *address) { return (words)vmovl_s8(vld1_s8(address)); }
+
+static inline void split_bytes(bytes value, words *low, words *high) {
+    *low = (words)vmovl_s8(vget_low_s8((int8x16_t)value));
+    *high = (words)vmovl_s8(vget_high_s8((int8x16_t)value));
+}
+
+static inline void split_words(words value, longs *low, longs *high) {
+    *low = (longs)vmovl_s16(vget_low_s16((int16x8_t)value));
+    *high = (longs)vmovl_s16(vget_high_s16((int16x8_t)value));
+}
+
+static inline void store_low_bytes(longs value, uint8_t *address) {
+    int16x4_t words4 = vmovn_s32((int32x4_t)value);
+    uint8x8_t low = vreinterpret_u8_s8(vmovn_s16(vcombine_s16(words4, words4)));
+    uint32_t four = vget_lane_u32(vreinterpret_u32_u8(low), 0);
+    memcpy(address, &four, sizeof four);
+}
+
+#define DS2TA_NAME "neon"
+#define DS2TA_KERNELS ds2ta_kernels_neon
+#include "kernels_vector.h"
+#else
+typedef int ds2ta_no_neon; /* a translation unit may not be empty */
+#endif

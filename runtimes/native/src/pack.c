@@ -1,0 +1,212 @@
+/* Copies an operation's arrays into the form that the kernels read, and makes what threads work in. */
+#include "plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Memory aligned to a register, counted; zeroed. */
+static void *take(int64_t *bytes, size_t count, size_t size) {
+    size_t wanted = (count * size + 63) / 64 * 64 + 64;
+    void *memory = NULL;
+    if (*bytes < 0 || posix_memalign(&memory, 64, wanted)) {
+        *bytes = -1;
+        return NULL;
+    }
+    memset(memory, 0, wanted);
+    *bytes += (int64_t)wanted;
+    return memory;
+}
+
+/* Row r of output channel o in the graph's order: a convolution's weights are [out][place][channel], which is rows in order. */
+static void pack_weights(ds2ta_node *node) {
+    size_t rows = (size_t)node->rows;
+    for (int o = 0; o < node->op.out_channels; o++)
+        for (size_t r = 0; r < rows; r++) {
+            size_t to = ((size_t)(o / DS2TA_TILE) * rows + r) * DS2TA_TILE + (size_t)(o % DS2TA_TILE);
+            if (node->wide)
+                node->wide[to] = node->op.wide[(size_t)o * rows + r];
+            else
+                node->packed[to] = node->op.weight[(size_t)o * rows + r];
+        }
+}
+
+static void find_together(ds2ta_node *node) {
+    for (int tile = 0; tile < node->tiles; tile++) {
+        int largest = 1;
+        const int8_t *weight = node->packed + (size_t)tile * (size_t)node->rows * DS2TA_TILE;
+        for (size_t i = 0; i < (size_t)node->rows * DS2TA_TILE; i++) largest = abs(weight[i]) > largest ? abs(weight[i]) : largest;
+        node->together[tile] = 127 / largest;
+    }
+}
+
+/* Adds the magnitudes of rows [from, to) to every channel's sum; says whether all stay within 16 bits. */
+static int fits(const ds2ta_node *node, int32_t *sums, int from, int to) {
+    int all = 1;
+    for (int tile = 0; tile < node->tiles; tile++)
+        for (int row = from; row < to; row++)
+            for (int c = 0; c < DS2TA_TILE; c++) {
+                int32_t *sum = sums + tile * DS2TA_TILE + c;
+                *sum += abs(node->packed[((size_t)tile * (size_t)node->rows + (size_t)row) * DS2TA_TILE + (size_t)c]);
+                all &= *sum <= 32767;
+            }
+    return all;
+}
+
+/* Rows [from, to) of a unit: one row of a linear layer, or one part of one place of a convolution's kernel. */
+static void unit_rows(const ds2ta_node *node, int unit, int *from, int *to) {
+    if (node->op.kind == DS2TA_LINEAR) {
+        *from = unit, *to = unit + 1;
+        return;
+    }
+    int place = unit / node->parts, begin = unit % node->parts * DS2TA_PART, end = begin + DS2TA_PART;
+    if (node->parts == 1) begin = 0, end = node->channels;
+    *from = place * node->channels + begin;
+    *to = place * node->channels + (end < node->channels ? end : node->channels);
+}
+
+/* Cuts the units into chunks, each as long as sums fit; returns whether every single unit fits. */
+static int cut(ds2ta_node *node, int32_t *sums) {
+    int units = node->op.kind == DS2TA_LINEAR ? node->rows : node->op.size * node->op.size * node->parts;
+    size_t size = (size_t)node->tiles * DS2TA_TILE * sizeof *sums;
+    node->chunk_count = 1;
+    node->chunks[0] = 0;
+    memset(sums, 0, size);
+    for (int unit = 0; unit < units; unit++) {
+        int from, to;
+        unit_rows(node, unit, &from, &to);
+        if (fits(node, sums, from, to)) continue;
+        memset(sums, 0, size);
+        if (!fits(node, sums, from, to)) return 0;
+        if (node->chunks[node->chunk_count - 1] < unit) node->chunks[node->chunk_count++] = unit;
+    }
+    node->chunks[node->chunk_count] = units;
+    return 1;
+}
+
+static int make_chunks(ds2ta_node *node, int64_t *bytes) {
+    int most = (node->channels + DS2TA_PART - 1) / DS2TA_PART;
+    int64_t unused = 0;
+    int32_t *sums = take(&unused, (size_t)node->tiles * DS2TA_TILE, sizeof *sums);
+    node->chunks = take(bytes, (size_t)node->rows + 2, sizeof *node->chunks);
+    if (!sums || !node->chunks) {
+        free(sums);
+        return 0;
+    }
+    node->parts = 1;
+    if (!cut(node, sums)) {
+        node->parts = most;
+        cut(node, sums); /* a part always fits */
+    }
+    free(sums);
+    return 1;
+}
+
+/* So many tokens at once that their lists stay in the second-level cache. */
+static int block_of(const ds2ta_plan *plan, const ds2ta_node *node) {
+    int64_t one = (int64_t)node->rows * node->planes * plan->groups * (int64_t)sizeof(uint16_t), block = (256 << 10) / one;
+    return (int)(block < 8 ? 8 : block > 64 ? 64 : block);
+}
+
+int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
+    int64_t bytes = 0;
+    const ds2ta_op *op = &node->op;
+    const ds2ta_value *in = op->inputs[0] >= 0 && op->kind != DS2TA_ENCODE ? plan->values + op->inputs[0] : NULL;
+    node->channels = in ? in->channels : op->in_channels;
+    node->planes = in ? in->planes : 1;
+    node->tokens = in ? ds2ta_tokens(in) : 0;
+    node->stride_in = ds2ta_padded(node->channels);
+    if (op->kind == DS2TA_POOL || op->kind == DS2TA_ADD) {
+        node->stride_out = ds2ta_padded(plan->values[op->output].channels);
+        return 0;
+    }
+    node->stride_out = ds2ta_padded(op->out_channels);
+    node->tiles = node->stride_out / DS2TA_TILE;
+    node->rows = op->kind == DS2TA_ATTENTION || op->kind == DS2TA_READOUT ? 0 : op->size * op->size * node->channels;
+    size_t outputs = (size_t)node->stride_out, weights = (size_t)node->rows * outputs;
+    node->bias = take(&bytes, outputs, sizeof(int32_t));
+    node->threshold = take(&bytes, outputs, sizeof(int32_t));
+    if (op->kind == DS2TA_ENCODE) node->wide = take(&bytes, weights, sizeof(int32_t));
+    if (op->kind == DS2TA_LINEAR || op->kind == DS2TA_CONV) {
+        node->packed = take(&bytes, weights, 1);
+        node->together = take(&bytes, (size_t)node->tiles, sizeof(int));
+    }
+    size_t entries = op->kind == DS2TA_ENCODE      ? (size_t)op->in_channels * 256
+                     : op->kind == DS2TA_ATTENTION ? (size_t)op->heads * (size_t)op->entries
+                                                   : 0;
+    if (entries) node->table = take(&bytes, entries, sizeof(int16_t));
+    if (op->kind == DS2TA_READOUT) node->weight = take(&bytes, (size_t)op->out_channels * (size_t)op->in_channels, 1);
+    if (bytes < 0) return -1;
+    for (size_t i = 0; i < outputs; i++) {
+        int real = i < (size_t)op->out_channels;
+        node->bias[i] = real ? op->bias[i] : 0;
+        node->threshold[i] = real && op->threshold ? op->threshold[i] : INT32_MAX;
+    }
+    if (entries) memcpy(node->table, op->table, entries * sizeof(int16_t));
+    if (op->kind == DS2TA_ATTENTION) {
+        node->head_width = (op->out_channels / op->heads + 15) / 16 * 16;
+        node->head_words = (op->out_channels / op->heads + 63) / 64;
+        node->narrow = 1;
+        for (size_t i = 0; i < entries; i++) node->narrow &= (int64_t)abs(op->table[i]) * node->tokens <= 32767;
+    }
+    if (node->weight) memcpy(node->weight, op->weight, (size_t)op->out_channels * (size_t)op->in_channels);
+    if (node->wide || node->packed) pack_weights(node);
+    if (node->packed) {
+        find_together(node);
+        if (!make_chunks(node, &bytes)) return -1;
+        node->block = block_of(plan, node);
+    }
+    return bytes;
+}
+
+void ds2ta_unpack(ds2ta_node *node) {
+    free(node->packed), free(node->wide), free(node->bias), free(node->threshold);
+    free(node->table), free(node->weight), free(node->together), free(node->chunks);
+}
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
+    int64_t bytes = 0;
+    size_t list = 0, lists = 0, pixels = 0, pixel_lists = 0, tokens = 0, context = 0, keys = 0, spread = 0, groups = (size_t)plan->groups;
+    for (int i = 0; i < plan->node_count; i++) {
+        const ds2ta_node *node = plan->nodes + i;
+        size_t turns = groups * (size_t)node->planes;
+        if (node->packed) {
+            list = larger(list, (size_t)node->block * turns * (size_t)node->rows);
+            lists = larger(lists, (size_t)node->block * turns * (size_t)node->chunk_count);
+        }
+        if (node->op.kind == DS2TA_CONV) {
+            pixels = larger(pixels, (size_t)node->tokens * turns * (size_t)node->channels);
+            pixel_lists = larger(pixel_lists, (size_t)node->tokens * turns * (size_t)node->parts);
+        }
+        if (node->op.kind == DS2TA_ATTENTION) {
+            tokens = larger(tokens, (size_t)node->tokens);
+            keys = larger(keys, (size_t)node->tokens * (size_t)node->head_words);
+            spread = larger(spread, (size_t)node->tokens * (size_t)node->head_width);
+            size_t own = (size_t)(node->tokens + plan->threads - 1) / (size_t)plan->threads;
+            context = larger(context, own * (size_t)plan->steps * (size_t)node->stride_out);
+        }
+        if (node->op.kind == DS2TA_READOUT) context = larger(context, (size_t)node->stride_in);
+    }
+    if (larger(list, pixels) > UINT32_MAX) return -1; /* where a list begins is a number of 32 bits */
+    size_t start = DS2TA_PATTERNS + 1, product = larger(groups * DS2TA_GROUP, (size_t)plan->steps) * DS2TA_TILE;
+    s->list = take(&bytes, list + DS2TA_SLACK, sizeof *s->list);
+    s->at = take(&bytes, lists, sizeof *s->at);
+    s->start = take(&bytes, lists * start, sizeof *s->start);
+    s->pixels = take(&bytes, pixels + DS2TA_SLACK, sizeof *s->pixels);
+    s->pixel_at = take(&bytes, pixel_lists, sizeof *s->pixel_at);
+    s->pixel_start = take(&bytes, pixel_lists * start, sizeof *s->pixel_start);
+    s->product = take(&bytes, product, sizeof *s->product);
+    s->values = take(&bytes, spread, sizeof *s->values);
+    s->map = take(&bytes, tokens, sizeof *s->map);
+    s->mixed = take(&bytes, DS2TA_MAX_HEAD, sizeof *s->mixed);
+    s->keys = take(&bytes, keys, sizeof *s->keys);
+    s->query = take(&bytes, DS2TA_MAX_HEAD / 64, sizeof *s->query);
+    s->context = take(&bytes, context, sizeof *s->context);
+    return bytes;
+}
+
+void ds2ta_free_scratch(ds2ta_scratch *s) {
+    free(s->list), free(s->at), free(s->start), free(s->pixels), free(s->pixel_at), free(s->pixel_start);
+    free(s->product), free(s->values), free(s->map), free(s->mixed), free(s->keys), free(s->query), free(s->context);
+}

@@ -1,0 +1,117 @@
+/* Makes, runs and frees plans. */
+#include "plan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static int fail(char *error, size_t size, const char *text) {
+    if (error) snprintf(error, size, "%s", text);
+    return 0;
+}
+
+static int build(ds2ta_plan *plan, const ds2ta_value *values, const ds2ta_op *ops, int64_t arena_bytes, char *error, size_t size) {
+    plan->values = calloc((size_t)plan->value_count, sizeof *plan->values);
+    plan->nodes = calloc((size_t)plan->node_count, sizeof *plan->nodes);
+    plan->scratch = calloc((size_t)plan->threads, sizeof *plan->scratch);
+    void *arena = NULL;
+    if (!plan->values || !plan->nodes || !plan->scratch || posix_memalign(&arena, 64, (size_t)arena_bytes))
+        return fail(error, size, "not enough memory");
+    plan->arena = arena;
+    plan->bytes = arena_bytes;
+    memset(plan->arena, 0, (size_t)arena_bytes);
+    memcpy(plan->values, values, (size_t)plan->value_count * sizeof *values);
+    for (int i = 0; i < plan->node_count; i++) {
+        plan->nodes[i].op = ops[i];
+        int64_t bytes = ds2ta_pack(plan, plan->nodes + i);
+        if (bytes < 0) return fail(error, size, "not enough memory for the weights");
+        plan->bytes += bytes;
+    }
+    for (int i = 0; i < plan->threads; i++) {
+        int64_t bytes = ds2ta_make_scratch(plan, plan->scratch + i);
+        if (bytes < 0) return fail(error, size, "not enough memory to work in");
+        plan->bytes += bytes;
+    }
+    if (plan->threads > 1 && !(plan->pool = ds2ta_threads_new(plan->threads))) return fail(error, size, "threads cannot be started");
+    return 1;
+}
+
+ds2ta_plan *ds2ta_plan_new(int time_steps, const ds2ta_value *values, int value_count, const ds2ta_op *ops, int op_count,
+                           int64_t arena_bytes, int threads, const char *isa, char *error, size_t error_size) {
+    if (!ds2ta_check(time_steps, values, value_count, ops, op_count, arena_bytes, threads, error, error_size)) return NULL;
+    const ds2ta_kernels *kernels = ds2ta_select_kernels(isa);
+    if (!kernels) {
+        fail(error, error_size, "this instruction set does not work here");
+        return NULL;
+    }
+    ds2ta_plan *plan = calloc(1, sizeof *plan);
+    if (!plan) {
+        fail(error, error_size, "not enough memory");
+        return NULL;
+    }
+    plan->steps = time_steps;
+    plan->groups = (time_steps + DS2TA_GROUP - 1) / DS2TA_GROUP;
+    plan->value_count = value_count;
+    plan->node_count = op_count;
+    plan->threads = threads;
+    plan->kernels = kernels;
+    if (!build(plan, values, ops, arena_bytes, error, error_size)) {
+        ds2ta_plan_free(plan);
+        return NULL;
+    }
+    return plan;
+}
+
+void ds2ta_plan_free(ds2ta_plan *plan) {
+    if (!plan) return;
+    ds2ta_threads_free(plan->pool);
+    for (int i = 0; plan->nodes && i < plan->node_count; i++) ds2ta_unpack(plan->nodes + i);
+    for (int i = 0; plan->scratch && i < plan->threads; i++) ds2ta_free_scratch(plan->scratch + i);
+    free(plan->values), free(plan->nodes), free(plan->scratch), free(plan->arena), free(plan);
+}
+
+const char *ds2ta_plan_isa(const ds2ta_plan *plan) { return plan->kernels->name; }
+
+int64_t ds2ta_plan_bytes(const ds2ta_plan *plan) { return plan->bytes; }
+
+static int64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+typedef void (*operation)(const ds2ta_plan *, const ds2ta_node *, ds2ta_scratch *, int, int, int);
+
+static const operation OPERATIONS[] = {ds2ta_encode, ds2ta_linear, ds2ta_convolve, ds2ta_attend, ds2ta_pool, ds2ta_add, ds2ta_readout};
+
+/* One thread's share of a run: its tokens of every operation of every sample. */
+static void work(void *argument, int index) {
+    ds2ta_plan *plan = argument;
+    for (int sample = 0; sample < plan->batch; sample++)
+        for (int i = 0; i < plan->node_count; i++) {
+            const ds2ta_node *node = plan->nodes + i;
+            int64_t began = index == 0 && plan->nanoseconds ? now() : 0;
+            int tokens = node->op.output < 0 ? node->tokens : ds2ta_tokens(plan->values + node->op.output);
+            int share = (tokens + plan->threads - 1) / plan->threads, low = index * share, high = low + share;
+            low = low < tokens ? low : tokens;
+            high = high < tokens ? high : tokens;
+            OPERATIONS[node->op.kind](plan, node, plan->scratch + index, sample, low, high);
+            if (node->op.output >= 0 && plan->traced && plan->traced[node->op.output])
+                ds2ta_trace_value(plan, node->op.output, sample, low, high);
+            ds2ta_threads_meet(plan->pool);
+            if (index == 0 && plan->nanoseconds) plan->nanoseconds[i] += now() - began;
+        }
+}
+
+void ds2ta_run(ds2ta_plan *plan, const uint8_t *input, int batch, int32_t *logits, uint8_t *const *values, void *const *inner,
+               int64_t *nanoseconds) {
+    plan->input = input;
+    plan->batch = batch;
+    plan->logits = logits;
+    plan->traced = values;
+    plan->inner = inner;
+    plan->nanoseconds = nanoseconds;
+    if (nanoseconds) memset(nanoseconds, 0, (size_t)plan->node_count * sizeof *nanoseconds);
+    ds2ta_threads_run(plan->pool, work, plan);
+}

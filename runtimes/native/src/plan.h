@@ -1,0 +1,116 @@
+/* A plan's inside: operations with their arrays packed for the kernels, the arena, and what each thread works in. */
+#ifndef DS2TA_PLAN_H
+#define DS2TA_PLAN_H
+
+#include "kernels.h"
+
+/* Channels of one sort, so that the rows of a part always fit 16 bits when added: 255 * 128 < 2^15. */
+#define DS2TA_PART 255
+
+typedef struct {
+    ds2ta_op op;
+    int tokens, channels, planes; /* of the first input */
+    int stride_in, stride_out;    /* padded channels */
+    int rows, tiles;
+    int parts;         /* a convolution's input channels are sorted in so many parts */
+    int chunk_count;   /* rows are added in so many turns, within each of which sums fit 16 bits */
+    int *chunks;       /* where they begin: rows (linear), or places of the kernel times parts (convolution); one more at the end */
+    int head_width, head_words; /* attention: channels of a head, padded; words that hold its bits */
+    int narrow;                 /* attention: whether its sums fit 16 bits */
+    int *together;     /* for each tile: how many rows may be added in 8 bits */
+    int block;         /* tokens whose lists are made at once */
+    int8_t *packed;    /* [tiles][rows][DS2TA_TILE] */
+    int32_t *wide;     /* the same for an encoder */
+    int32_t *bias;     /* padded with 0 */
+    int32_t *threshold; /* padded with INT32_MAX, which no padded channel reaches */
+    int16_t *table;
+    int8_t *weight; /* readout [out][in] */
+} ds2ta_node;
+
+/* What one thread works in. */
+typedef struct {
+    uint16_t *list;     /* the block's lists */
+    uint32_t *at;       /* where each begins */
+    uint32_t *start;    /* DS2TA_PATTERNS + 1 each */
+    uint16_t *pixels;   /* convolution: the lists of single pixels */
+    uint32_t *pixel_at, *pixel_start;
+    int32_t *product;
+    int16_t *values, *map, *mixed;
+    uint64_t *keys, *query;
+    int32_t *context;
+} ds2ta_scratch;
+
+struct ds2ta_threads;
+
+struct ds2ta_plan {
+    int steps, groups, value_count, node_count, threads;
+    ds2ta_value *values;
+    ds2ta_node *nodes;
+    uint8_t *arena;
+    ds2ta_scratch *scratch;
+    struct ds2ta_threads *pool;
+    const ds2ta_kernels *kernels;
+    int64_t bytes;
+    /* of the run in progress */
+    const uint8_t *input;
+    int32_t *logits;
+    uint8_t *const *traced;
+    void *const *inner;
+    int64_t *nanoseconds;
+    int batch;
+};
+
+static inline int ds2ta_padded(int channels) { return (channels + DS2TA_TILE - 1) / DS2TA_TILE * DS2TA_TILE; }
+
+static inline int ds2ta_tokens(const ds2ta_value *value) { return value->height * value->width; }
+
+/* Where the patterns of a value's plane and group begin. */
+static inline uint8_t *ds2ta_patterns(const ds2ta_plan *plan, int value, int plane, int group) {
+    const ds2ta_value *v = plan->values + value;
+    size_t size = (size_t)ds2ta_tokens(v) * (size_t)ds2ta_padded(v->channels);
+    return plan->arena + v->offset + ((size_t)plane * (size_t)plan->groups + (size_t)group) * size;
+}
+
+/* The trace of something inside an operation, or NULL. */
+static inline void *ds2ta_inner_trace(const ds2ta_plan *plan, const ds2ta_node *node, int what) {
+    return plan->inner ? plan->inner[(node - plan->nodes) * DS2TA_INNER + what] : NULL;
+}
+
+/* check.c: whether the description makes sense; says why not. */
+int ds2ta_check(int steps, const ds2ta_value *values, int value_count, const ds2ta_op *ops, int op_count, int64_t arena_bytes, int threads,
+                char *error, size_t error_size);
+
+/* pack.c: copies and packs an operation's arrays; returns the bytes it took, -1 when there is no memory. */
+int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node);
+void ds2ta_unpack(ds2ta_node *node);
+/* pack.c: memory for one thread; returns the bytes, -1 when there is none. */
+int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *scratch);
+void ds2ta_free_scratch(ds2ta_scratch *scratch);
+
+/* The operations, for tokens [low, high) of sample `sample`. */
+void ds2ta_encode(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+void ds2ta_linear(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+void ds2ta_convolve(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+void ds2ta_attend(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+void ds2ta_pool(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+void ds2ta_add(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+void ds2ta_readout(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+
+/* trace.c: writes a value's counts, or what a neuron population holds inside. */
+void ds2ta_trace_value(const ds2ta_plan *plan, int value, int sample, int low, int high);
+int ds2ta_fires_traced(const ds2ta_plan *plan, const ds2ta_node *node);
+void ds2ta_trace_fire(const ds2ta_plan *plan, const ds2ta_node *node, const ds2ta_neuron *neuron, const int32_t *product, int stride,
+                      int sample, int token, int tile);
+
+/* layers.c: neuron of a node, and the firing of one token's tile with its trace. */
+ds2ta_neuron ds2ta_neuron_of(const ds2ta_plan *plan, const ds2ta_node *node);
+void ds2ta_fire(const ds2ta_plan *plan, const ds2ta_node *node, const int32_t *product, int stride, int sample, int token, int tile);
+
+/* threads.c: a pool that runs one function on every thread at once. */
+struct ds2ta_threads *ds2ta_threads_new(int count);
+void ds2ta_threads_free(struct ds2ta_threads *pool);
+void ds2ta_threads_run(struct ds2ta_threads *pool, void (*work)(void *, int), void *argument);
+/* Waits until every thread is here. */
+void ds2ta_threads_meet(struct ds2ta_threads *pool);
+
+#endif

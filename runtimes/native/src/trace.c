@@ -1,0 +1,47 @@
+/* What a run tells of its inside. Slow and plain; nothing here is on the way of a run that is not traced. */
+#include "plan.h"
+
+static size_t place_of(const ds2ta_plan *plan, int step, int sample, int token, int tokens, int channels) {
+    return (((size_t)step * (size_t)plan->batch + (size_t)sample) * (size_t)tokens + (size_t)token) * (size_t)channels;
+}
+
+void ds2ta_trace_value(const ds2ta_plan *plan, int value, int sample, int low, int high) {
+    const ds2ta_value *v = plan->values + value;
+    int tokens = ds2ta_tokens(v), stride = ds2ta_padded(v->channels);
+    for (int step = 0; step < plan->steps; step++)
+        for (int token = low; token < high; token++) {
+            uint8_t *out = plan->traced[value] + place_of(plan, step, sample, token, tokens, v->channels);
+            for (int c = 0; c < v->channels; c++) {
+                int count = 0;
+                for (int plane = 0; plane < v->planes; plane++) {
+                    const uint8_t *patterns = ds2ta_patterns(plan, value, plane, step / DS2TA_GROUP);
+                    count |= (patterns[(size_t)token * (size_t)stride + (size_t)c] >> step % DS2TA_GROUP & 1) << plane;
+                }
+                out[c] = (uint8_t)count;
+            }
+        }
+}
+
+int ds2ta_fires_traced(const ds2ta_plan *plan, const ds2ta_node *node) {
+    return ds2ta_inner_trace(plan, node, DS2TA_PRODUCT) || ds2ta_inner_trace(plan, node, DS2TA_CURRENT) ||
+           ds2ta_inner_trace(plan, node, DS2TA_MEMBRANE);
+}
+
+void ds2ta_trace_fire(const ds2ta_plan *plan, const ds2ta_node *node, const ds2ta_neuron *neuron, const int32_t *product, int stride,
+                      int sample, int token, int tile) {
+    int32_t *traces[3] = {ds2ta_inner_trace(plan, node, DS2TA_PRODUCT), ds2ta_inner_trace(plan, node, DS2TA_CURRENT),
+                          ds2ta_inner_trace(plan, node, DS2TA_MEMBRANE)};
+    int tokens = ds2ta_tokens(plan->values + node->op.output), channels = node->op.out_channels, first = tile * DS2TA_TILE;
+    int still = node->op.kind == DS2TA_ENCODE && node->op.still;
+    for (int c = 0; c < DS2TA_TILE && first + c < channels; c++) {
+        int32_t current[DS2TA_MAX_STEPS], membrane[DS2TA_MAX_STEPS];
+        uint8_t spikes[DS2TA_MAX_STEPS];
+        ds2ta_fire_one(neuron, product + c, stride, node->bias[first + c], node->threshold[first + c], current, membrane, spikes);
+        for (int step = 0; step < neuron->steps; step++) {
+            size_t place = place_of(plan, step, sample, token, tokens, channels) + (size_t)(first + c);
+            if (traces[0] && (!still || step == 0)) traces[0][place] = product[(size_t)step * (size_t)stride + (size_t)c];
+            if (traces[1] && (!still || step == 0)) traces[1][place] = current[step];
+            if (traces[2]) traces[2][place] = membrane[step];
+        }
+    }
+}

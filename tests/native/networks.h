@@ -1,0 +1,43 @@
+/* Random networks for the tests of the library: every kind of operation, sizes on and beside the edges of registers. */
+#ifndef DS2TA_TEST_NETWORKS_H
+#define DS2TA_TEST_NETWORKS_H
+
+#include "ds2ta_native.h"
+
+enum { MOST_VALUES = 16, MOST_OPS = 16, BATCH = 2, CLASSES = 5 };
+
+typedef struct {
+    int steps, value_count, op_count, classes;
+    ds2ta_value values[MOST_VALUES];
+    ds2ta_op ops[MOST_OPS];
+    int64_t arena;
+    uint8_t *input;
+    void *arrays[5 * MOST_OPS]; /* owned */
+    int array_count;
+    uint64_t random;
+} network;
+
+/* What a run gives: logits, every value, and everything inside. */
+typedef struct {
+    int32_t logits[BATCH * CLASSES];
+    uint8_t *values[MOST_VALUES];
+    void *inner[MOST_OPS * DS2TA_INNER];
+    size_t value_sizes[MOST_VALUES], inner_sizes[MOST_OPS * DS2TA_INNER];
+} results;
+
+/* Makes the network of a seed. */
+void network_make(network *n, uint64_t seed);
+void network_free(network *n);
+
+/* A plan of it, or NULL with the reason in `error`. */
+ds2ta_plan *network_plan(const network *n, const char *isa, int threads, char *error, size_t size);
+
+/* Runs a plan with everything traced; the results are the caller's to free. */
+void network_run(const network *n, ds2ta_plan *plan, results *r);
+void results_free(results *r);
+int results_equal(const results *a, const results *b);
+
+/* A number in [low, high]. */
+int64_t draw(network *n, int64_t low, int64_t high);
+
+#endif
