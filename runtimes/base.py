@@ -130,6 +130,12 @@ def _open_native(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
     return NativeRuntime.from_artifact(artifact)
 
 
+def _open_onnxruntime_native(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
+    from ds2ta_deploy.runtimes.ort_native import OnnxNativeRuntime
+
+    return OnnxNativeRuntime.from_artifact(artifact)
+
+
 def _native_is_built() -> bool:
     from ds2ta_deploy.runtimes.native.library import library_path
 
@@ -157,6 +163,15 @@ RUNTIMES: dict[str, RuntimeInfo] = {
         ),
         RuntimeInfo(
             "native", "the integer graph on the CPU's vector instructions", ("numpy",), _NATIVE, _open_native, built=_native_is_built
+        ),
+        RuntimeInfo(
+            "onnxruntime-native",
+            "ONNX Runtime on the exported file, its populations on the CPU's vector instructions",
+            ("onnx", "onnxruntime"),
+            _NATIVE,
+            _open_onnxruntime_native,
+            executes="onnx",
+            built=_native_is_built,
         ),
         RuntimeInfo("lava", "Lava's simulator on the exported process graph", ("lava",), _LAVA, _open_lava, executes="lava"),
         RuntimeInfo(

@@ -21,7 +21,7 @@ class OnnxRuntime(OnnxFileRuntime):
 
     def load(self, model: onnx.ModelProto) -> Session:
         """Open a session."""
-        options = onnxruntime.SessionOptions()
+        options = self.options()
         options.log_severity_level = _FATAL_ONLY
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
@@ -30,3 +30,7 @@ class OnnxRuntime(OnnxFileRuntime):
             return values
 
         return run
+
+    def options(self) -> Any:
+        """Return the settings of a new session."""
+        return onnxruntime.SessionOptions()
