@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from ds2ta_deploy.artifact import MODEL
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.runtimes.native import library
-from ds2ta_deploy.runtimes.native.runtime import chosen_threads
+from ds2ta_deploy.runtimes.native.runtime import _threads
 from ds2ta_deploy.runtimes.ort import OnnxRuntime
 
 
@@ -35,7 +35,7 @@ class OnnxNativeRuntime(OnnxRuntime):
         """
         super().__init__(data, graph, where)
         library.load()
-        self._threads = chosen_threads() if threads is None else threads
+        self._threads = _threads() if threads is None else threads
         self._instruction_set = instruction_set or library.chosen_instruction_set()
 
     def options(self) -> Any:

@@ -40,7 +40,7 @@ class NativeRuntime(Runtime):
 
         """
         self._graph = graph
-        self.plan = Plan(graph, chosen_threads() if threads is None else threads, instruction_set)
+        self.plan = Plan(graph, _threads() if threads is None else threads, instruction_set)
         self._turn = threading.Lock()
 
     @classmethod
@@ -62,13 +62,7 @@ class NativeRuntime(Runtime):
             return self.plan.run(inputs, wanted)
 
 
-def chosen_threads() -> int:
-    """Return the number of threads that the environment asks for, one by default.
-
-    Raises:
-        UsageError: DS2TA-512 when it is no number of threads.
-
-    """
+def _threads() -> int:
     said = os.environ.get(THREADS, "1")
     if not said.isdecimal() or not 1 <= int(said) <= _MOST_THREADS:
         raise UsageError(Problem("DS2TA-512", f"{said!r} is no number of threads", THREADS, f"1 to {_MOST_THREADS}"))

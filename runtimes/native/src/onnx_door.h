@@ -60,10 +60,8 @@ ort_status *door_read(const door_kernel *kernel, ort_context *context, door_tens
 ort_status *door_write(const door_kernel *kernel, ort_context *context, size_t index, door_tensor *output);
 int64_t door_elements(const door_tensor *tensor);
 
-/* onnx_tensors.c: counts, one byte each, to patterns and back. */
+/* Bits of the largest count, at least 1. */
 int door_bits(const uint8_t *counts, int64_t length);
-void door_pack(const ds2ta_plan *plan, int value, const uint8_t *counts, int sample, int low, int high);
-void door_unpack(const ds2ta_plan *plan, int value, uint8_t *spikes, int sample, int low, int high);
 
 /* onnx_plan.c: layers with weights, and attention. */
 ort_status *door_weighted(door_kernel *kernel, ort_context *context, const door_tensor *inputs);

@@ -1,4 +1,4 @@
-/* Layers with weights, and attention: a plan of one operation for every node, run on ONNX Runtime's own threads. */
+/* Layers with weights, and attention: every node has a plan of its own, its inputs given, and runs on ONNX Runtime's threads. */
 #include "onnx_door.h"
 
 #include <limits.h>
@@ -10,7 +10,8 @@ typedef struct {
     door_kernel *kernel;
     const door_tensor *inputs;
     door_tensor outputs[DOOR_OUTPUTS];
-    void *inner[DS2TA_INNER];
+    uint8_t *values[DOOR_INPUTS]; /* of the plan: its inputs, then its spikes */
+    void *inner[DOOR_INPUTS * DS2TA_INNER];
     int sample;
 } door_call;
 
@@ -29,17 +30,21 @@ void door_forget_plan(door_kernel *kernel) {
     kernel->plan = NULL;
 }
 
+/* A plan whose values are all given but the last, which the operation makes. */
 static ort_status *make_plan(door_kernel *kernel, const ds2ta_op *operation, const ds2ta_value *values, int count) {
     char error[200] = "";
+    ds2ta_op ops[DOOR_INPUTS] = {{0}};
     int64_t groups = (kernel->steps + DS2TA_GROUP - 1) / DS2TA_GROUP, arena = 0;
     ds2ta_value placed[DOOR_INPUTS];
     for (int i = 0; i < count; i++) {
         placed[i] = values[i];
         placed[i].offset = arena;
         arena += (int64_t)ds2ta_tokens(values + i) * ds2ta_padded(values[i].channels) * values[i].planes * groups;
+        ops[i] = (ds2ta_op){.kind = DS2TA_GIVEN, .inputs = {-1, -1, -1}, .output = i};
     }
+    ops[count - 1] = *operation;
     const char *isa = *kernel->op->isa ? kernel->op->isa : NULL;
-    kernel->plan = ds2ta_plan_new(kernel->steps, placed, count, operation, 1, arena, 1, isa, error, sizeof error);
+    kernel->plan = ds2ta_plan_new(kernel->steps, placed, count, ops, count, arena, 1, isa, error, sizeof error);
     if (!kernel->plan) return door_refuse(kernel, "no plan for it: %s", error);
     kernel->more = calloc((size_t)kernel->op->threads, sizeof *kernel->more);
     for (int i = 0; i < kernel->op->threads - 1; i++)
@@ -151,12 +156,14 @@ static int share(const door_call *call, size_t index, int *low, int *high) {
     return *low < *high;
 }
 
+static const ds2ta_node *operation_of(const ds2ta_plan *plan) { return plan->nodes + plan->node_count - 1; }
+
 static void pack_share(void *argument, size_t index) {
     const door_call *call = argument;
     const ds2ta_plan *plan = call->kernel->plan;
     int low, high;
     if (!share(call, index, &low, &high)) return;
-    for (int i = 0; i < plan->nodes->op.output; i++) door_pack(plan, i, call->inputs[i].data, call->sample, low, high);
+    for (int i = 0; i < plan->node_count - 1; i++) ds2ta_given(plan, plan->nodes + i, NULL, call->sample, low, high);
 }
 
 /* Value of an input of 8 or 16 bits. */
@@ -166,7 +173,7 @@ static int32_t value_at(const door_tensor *tensor, size_t at) {
 
 /* product += the weights under the kernel at one pixel, times the picture [height][width][channels] that begins at `picture`. */
 static void multiply_pixel(const ds2ta_plan *plan, const door_tensor *input, size_t picture, int pixel, int tile, int32_t *product) {
-    const ds2ta_node *node = plan->nodes;
+    const ds2ta_node *node = operation_of(plan);
     const ds2ta_value *out = plan->values + node->op.output;
     int size = node->op.size, y = pixel / out->width - size / 2, x = pixel % out->width - size / 2;
     const int32_t *weight = node->wide + (size_t)tile * (size_t)node->rows * DS2TA_TILE;
@@ -182,7 +189,7 @@ static void multiply_pixel(const ds2ta_plan *plan, const door_tensor *input, siz
 }
 
 static void encode_share(const ds2ta_plan *plan, const door_call *call, ds2ta_scratch *scratch, int low, int high) {
-    const ds2ta_node *node = plan->nodes;
+    const ds2ta_node *node = operation_of(plan);
     int times = node->op.still ? 1 : plan->steps, stride = node->op.still ? 0 : DS2TA_TILE;
     size_t picture = (size_t)ds2ta_tokens(plan->values + node->op.output) * (size_t)node->channels;
     for (int pixel = low; pixel < high; pixel++)
@@ -198,7 +205,7 @@ static void encode_share(const ds2ta_plan *plan, const door_call *call, ds2ta_sc
 static void run_share(void *argument, size_t index) {
     const door_call *call = argument;
     const ds2ta_plan *plan = call->kernel->plan;
-    const ds2ta_node *node = plan->nodes;
+    const ds2ta_node *node = operation_of(plan);
     ds2ta_scratch *scratch = index ? call->kernel->more + index - 1 : plan->scratch;
     int low, high;
     if (!share(call, index, &low, &high)) return;
@@ -206,7 +213,7 @@ static void run_share(void *argument, size_t index) {
     if (node->op.kind == DS2TA_LINEAR) ds2ta_linear(plan, node, scratch, call->sample, low, high);
     if (node->op.kind == DS2TA_CONV) ds2ta_convolve(plan, node, scratch, call->sample, low, high);
     if (node->op.kind == DS2TA_ATTENTION) ds2ta_attend(plan, node, scratch, call->sample, low, high);
-    if (call->outputs->data) door_unpack(plan, node->op.output, call->outputs->data, call->sample, low, high);
+    if (call->outputs->data) ds2ta_trace_value(plan, node->op.output, call->sample, low, high);
 }
 
 /* Runs all shares at once; returns when all are done. */
@@ -222,17 +229,22 @@ static ort_status *run(door_call *call, ort_context *context, int batch) {
     const door_kernel *kernel = call->kernel;
     ds2ta_plan *plan = kernel->plan;
     ort_status *status = NULL;
-    int traced = 0;
+    void **inner = call->inner + (plan->node_count - 1) * DS2TA_INNER;
+    int given = plan->node_count - 1, traced = 0;
+    for (int i = 0; i < given; i++) call->values[i] = call->inputs[i].data;
     for (int i = 0; i < kernel->op->layer->output_count && !status; i++) {
         status = door_write(kernel, context, (size_t)i, call->outputs + i);
-        if (i && call->outputs[i].data) call->inner[kernel->op->layer->inner[i]] = call->outputs[i].data, traced = 1;
+        if (i && call->outputs[i].data) inner[kernel->op->layer->inner[i]] = call->outputs[i].data, traced = 1;
     }
     plan->batch = batch;
+    call->values[given] = call->outputs->data;
+    plan->traced = call->values;
     plan->inner = traced ? call->inner : NULL;
     for (call->sample = 0; call->sample < batch && !status; call->sample++) {
-        if (plan->nodes->op.output) status = share_out(call, context, pack_share);
+        if (given) status = share_out(call, context, pack_share);
         if (!status) status = share_out(call, context, run_share);
     }
+    plan->traced = NULL;
     plan->inner = NULL;
     return status;
 }

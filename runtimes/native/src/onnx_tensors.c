@@ -1,4 +1,4 @@
-/* Tensors of ONNX Runtime, and their bytes as patterns. */
+/* Tensors of ONNX Runtime. */
 #include "onnx_door.h"
 
 #include <string.h>
@@ -63,40 +63,4 @@ int door_bits(const uint8_t *counts, int64_t length) {
     int bits = 1;
     while (any >> bits) bits++;
     return bits;
-}
-
-/* Where a sample's token lies in a tensor [step][sample][token][channel]. */
-static size_t place_of(const ds2ta_plan *plan, const ds2ta_value *value, int step, int sample, int token) {
-    size_t row = ((size_t)step * (size_t)plan->batch + (size_t)sample) * (size_t)ds2ta_tokens(value) + (size_t)token;
-    return row * (size_t)value->channels;
-}
-
-void door_pack(const ds2ta_plan *plan, int value, const uint8_t *counts, int sample, int low, int high) {
-    const ds2ta_value *v = plan->values + value;
-    int channels = v->channels;
-    size_t stride = (size_t)ds2ta_padded(channels);
-    for (int plane = 0; plane < v->planes; plane++)
-        for (int step = 0; step < plan->steps; step++) {
-            int bit = step % DS2TA_GROUP;
-            uint8_t *to = ds2ta_patterns(plan, value, plane, step / DS2TA_GROUP) + (size_t)low * stride;
-            const uint8_t *from = counts + place_of(plan, v, step, sample, low);
-            for (int token = low; token < high; token++, to += stride, from += channels)
-                if (bit == 0)
-                    for (int c = 0; c < channels; c++) to[c] = from[c] >> plane & 1;
-                else
-                    for (int c = 0; c < channels; c++) to[c] = (uint8_t)(to[c] | (from[c] >> plane & 1) << bit);
-        }
-}
-
-void door_unpack(const ds2ta_plan *plan, int value, uint8_t *spikes, int sample, int low, int high) {
-    const ds2ta_value *v = plan->values + value;
-    int channels = v->channels;
-    size_t stride = (size_t)ds2ta_padded(channels);
-    for (int step = 0; step < plan->steps; step++) {
-        int bit = step % DS2TA_GROUP;
-        const uint8_t *from = ds2ta_patterns(plan, value, 0, step / DS2TA_GROUP) + (size_t)low * stride;
-        uint8_t *to = spikes + place_of(plan, v, step, sample, low);
-        for (int token = low; token < high; token++, to += channels, from += stride)
-            for (int c = 0; c < channels; c++) to[c] = from[c] >> bit & 1;
-    }
 }
