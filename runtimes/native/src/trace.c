@@ -2,20 +2,29 @@
  * run's way that does not ask for it. */
 #include "plan.h"
 
+/* Bytes are compared with nothing but bytes: that keeps the compiler's vectors full. */
+static void unpack(const uint8_t *restrict patterns, int channels, uint8_t mask, uint8_t *restrict counts) {
+    for (int c = 0; c < channels; c++) counts[c] = patterns[c] & mask ? 1 : 0;
+}
+
+static void add_plane(const uint8_t *restrict patterns, int channels, uint8_t mask, uint8_t bit, uint8_t *restrict counts) {
+    for (int c = 0; c < channels; c++) counts[c] |= patterns[c] & mask ? bit : 0;
+}
+
 void ds2ta_trace_value(const ds2ta_plan *plan, int value, int sample, int low, int high) {
     const ds2ta_value *v = plan->values + value;
     int tokens = ds2ta_tokens(v), channels = v->channels;
     size_t stride = (size_t)ds2ta_padded(channels);
     for (int plane = 0; plane < v->planes; plane++)
         for (int step = 0; step < plan->steps; step++) {
-            int bit = step % DS2TA_GROUP;
+            uint8_t mask = (uint8_t)(1 << step % DS2TA_GROUP);
             const uint8_t *from = ds2ta_patterns(plan, value, plane, step / DS2TA_GROUP) + (size_t)low * stride;
             uint8_t *to = plan->traced[value] + ds2ta_place(plan, step, sample, low, tokens, channels);
             for (int token = low; token < high; token++, to += channels, from += stride)
                 if (plane == 0)
-                    for (int c = 0; c < channels; c++) to[c] = from[c] >> bit & 1;
+                    unpack(from, channels, mask, to);
                 else
-                    for (int c = 0; c < channels; c++) to[c] = (uint8_t)(to[c] | (from[c] >> bit & 1) << plane);
+                    add_plane(from, channels, mask, (uint8_t)(1 << plane), to);
         }
 }
 
