@@ -21,7 +21,7 @@ class OnnxRuntime(OnnxFileRuntime):
 
     def load(self, model: onnx.ModelProto) -> Session:
         """Open a session."""
-        options = self.options()
+        options = self.options(None)
         options.log_severity_level = _FATAL_ONLY
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
@@ -31,6 +31,10 @@ class OnnxRuntime(OnnxFileRuntime):
 
         return run
 
-    def options(self) -> Any:
-        """Return the settings of a new session."""
-        return onnxruntime.SessionOptions()
+    @classmethod
+    def options(cls, threads: int | None) -> Any:
+        """Return the settings of a new session; None leaves the number of threads to ONNX Runtime."""
+        options = onnxruntime.SessionOptions()
+        if threads is not None:
+            options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        return options

@@ -10,22 +10,16 @@ from ds2ta_deploy.runtimes.ort import OnnxRuntime
 
 
 class OnnxNativeRuntime(OnnxRuntime):
-    """Runs the file on ONNX Runtime; nodes of ``ai.ds2ta`` get our kernels instead of the bodies that the file has for them."""
+    """Runs the file on ONNX Runtime; nodes of ``ai.ds2ta`` get our kernels instead of the bodies that the file has for them.
+
+    The environment chooses instruction set and number of threads, as it does for the runtime ``native``.
+    """
 
     name: ClassVar[str] = "onnxruntime-native"
     engine: ClassVar[str] = "ONNX Runtime with the native library"
 
-    def __init__(
-        self, data: bytes, graph: Graph, where: str = MODEL, threads: int | None = None, instruction_set: str | None = None
-    ) -> None:
-        """Take the file's bytes, the graph it was exported from, and how the kernels shall run.
-
-        Args:
-            data: the file.
-            graph: what it was exported from.
-            where: its name, for errors.
-            threads: how many threads share the work of one call; by default what the environment variable says, or one.
-            instruction_set: whose kernels to run; by default what the environment variable says, or the best that work here.
+    def __init__(self, data: bytes, graph: Graph, where: str = MODEL) -> None:
+        """Take the file's bytes and the graph it was exported from.
 
         Raises:
             InputError: DS2TA-160 when the bytes are no ONNX file.
@@ -35,15 +29,15 @@ class OnnxNativeRuntime(OnnxRuntime):
         """
         super().__init__(data, graph, where)
         library.load()
-        self._threads = _threads() if threads is None else threads
-        self._instruction_set = instruction_set or library.chosen_instruction_set()
+        self.options(None)
 
-    def options(self) -> Any:
-        """Return settings of a session that knows the library's kernels; they read theirs when they are registered."""
-        options = super().options()
-        options.intra_op_num_threads = self._threads
-        options.add_session_config_entry("ds2ta.threads", str(self._threads))
-        if self._instruction_set:
-            options.add_session_config_entry("ds2ta.isa", self._instruction_set)
+    @classmethod
+    def options(cls, threads: int | None) -> Any:
+        """Return settings of a session that knows the library's kernels, which read their own when they are registered."""
+        chosen, instruction_set = _threads() if threads is None else threads, library.chosen_instruction_set()
+        options = super().options(chosen)
+        options.add_session_config_entry("ds2ta.threads", str(chosen))
+        if instruction_set is not None:
+            options.add_session_config_entry("ds2ta.isa", instruction_set)
         options.register_custom_ops_library(str(library.library_path()))
         return options

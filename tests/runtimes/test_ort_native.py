@@ -46,18 +46,20 @@ def some_of(inputs, batch):
 
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("batch", [1, 3, 5])
-def test_every_value_is_that_of_the_graph(small, batch, threads):
+def test_every_value_is_that_of_the_graph(small, batch, threads, monkeypatch):
+    monkeypatch.setenv("DS2TA_THREADS", str(threads))
     graph, inputs, _, model = small
     chosen = some_of(inputs, batch)
-    opened = OnnxNativeRuntime(model.SerializeToString(), graph, threads=threads)
+    opened = OnnxNativeRuntime(model.SerializeToString(), graph)
     assert_all_equal(trace_of(graph, chosen), opened.trace(chosen, graph.observable))
 
 
-def test_on_every_instruction_set(small):
+def test_on_every_instruction_set(small, monkeypatch):
     graph, inputs, expected, model = small
     assert "scalar" in library.instruction_sets()
     for name in library.instruction_sets():
-        opened = OnnxNativeRuntime(model.SerializeToString(), graph, instruction_set=name)
+        monkeypatch.setenv("DS2TA_ISA", name)
+        opened = OnnxNativeRuntime(model.SerializeToString(), graph)
         assert_all_equal(expected, opened.trace(inputs, graph.observable))
 
 
@@ -189,6 +191,15 @@ def test_without_the_library_it_says_how_to_get_it(small, monkeypatch):
     assert not RUNTIMES["onnxruntime-native"].available
     with pytest.raises(MissingRuntimeError, match="DS2TA-405"):
         OnnxNativeRuntime(model.SerializeToString(), graph)
+
+
+def test_the_environments_settings_reach_the_library(monkeypatch):
+    monkeypatch.setenv("DS2TA_ISA", "scalar")
+    monkeypatch.setenv("DS2TA_THREADS", "3")
+    options = OnnxNativeRuntime.options(None)
+    assert (options.get_session_config_entry("ds2ta.isa"), options.get_session_config_entry("ds2ta.threads")) == ("scalar", "3")
+    assert options.intra_op_num_threads == 3
+    assert OnnxNativeRuntime.options(2).intra_op_num_threads == 2
 
 
 @pytest.mark.parametrize(("variable", "value"), [("DS2TA_ISA", "mmx"), ("DS2TA_THREADS", "none"), ("DS2TA_THREADS", "0")])
