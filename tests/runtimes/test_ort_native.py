@@ -206,5 +206,5 @@ def test_the_environments_settings_reach_the_library(monkeypatch):
 def test_settings_that_cannot_be(small, monkeypatch, variable, value):
     graph, _, _, model = small
     monkeypatch.setenv(variable, value)
-    with pytest.raises(UsageError, match="DS2TA-512"):
+    with pytest.raises(UsageError, match=rf"\[{variable}\]"):
         OnnxNativeRuntime(model.SerializeToString(), graph)
