@@ -76,11 +76,13 @@ class RuntimeOptions:
     Attributes:
         checkpoint: the file that the artifact was exported from.
         lava_python: interpreter that has Lava; the present one by default.
+        threads: how many threads share the work, where a runtime can choose; by default it chooses itself.
 
     """
 
     checkpoint: Path | None = None
     lava_python: Path | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -140,10 +142,10 @@ def _open_pytorch(artifact: Artifact, options: RuntimeOptions) -> Runtime:
     return open_quantized(artifact, options.checkpoint)
 
 
-def _open_onnxruntime(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
+def _open_onnxruntime(artifact: Artifact, options: RuntimeOptions) -> Runtime:
     from ds2ta_deploy.runtimes.ort import OnnxRuntime
 
-    return OnnxRuntime.from_artifact(artifact)
+    return OnnxRuntime.from_artifact(artifact, options.threads)
 
 
 def _part_on_onnxruntime(part: bytes, given: Trace, value: str) -> NDArray[np.integer]:
@@ -176,10 +178,16 @@ def _open_lava_stepper(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
     return LavaStepperRuntime.from_artifact(artifact)
 
 
-def _open_native(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
+def _open_native(artifact: Artifact, options: RuntimeOptions) -> Runtime:
     from ds2ta_deploy.runtimes.native.runtime import NativeRuntime
 
-    return NativeRuntime.from_artifact(artifact)
+    return NativeRuntime.from_artifact(artifact, options.threads)
+
+
+def _open_onnxruntime_native(artifact: Artifact, options: RuntimeOptions) -> Runtime:
+    from ds2ta_deploy.runtimes.ort_native import OnnxNativeRuntime
+
+    return OnnxNativeRuntime.from_artifact(artifact, options.threads)
 
 
 def _native_is_built() -> bool:
@@ -219,6 +227,15 @@ RUNTIMES: dict[str, RuntimeInfo] = {
         RuntimeInfo(
             "native", "the integer graph on the CPU's vector instructions", ("numpy",), _NATIVE, _open_native, built=_native_is_built
         ),
+        RuntimeInfo(
+            "onnxruntime-native",
+            "ONNX Runtime on the exported file, its populations on the CPU's vector instructions",
+            ("onnx", "onnxruntime"),
+            _NATIVE,
+            _open_onnxruntime_native,
+            executes="onnx",
+            built=_native_is_built,
+        ),
         RuntimeInfo("lava", "Lava's simulator on the exported process graph", ("lava",), _LAVA, _open_lava, executes="lava"),
         RuntimeInfo(
             "lava-stepper", "the exported process graph in NumPy, step by step", ("numpy",), _BASE, _open_lava_stepper, executes="lava"
@@ -227,7 +244,9 @@ RUNTIMES: dict[str, RuntimeInfo] = {
 }
 
 
-def open_runtime(name: str, artifact: Artifact, checkpoint: Path | None = None, *, lava_python: Path | None = None) -> Runtime:
+def open_runtime(
+    name: str, artifact: Artifact, checkpoint: Path | None = None, *, lava_python: Path | None = None, threads: int | None = None
+) -> Runtime:
     """Open a runtime by name.
 
     Raises:
@@ -240,7 +259,7 @@ def open_runtime(name: str, artifact: Artifact, checkpoint: Path | None = None, 
         raise UsageError(Problem("DS2TA-504", f"there is no runtime {name!r}", mend=f"there are: {', '.join(RUNTIMES)}"))
     if not (name == "lava" and lava_python is not None):
         info.require()
-    return info.open(artifact, RuntimeOptions(checkpoint, lava_python))
+    return info.open(artifact, RuntimeOptions(checkpoint, lava_python, threads))
 
 
 def require_torch() -> None:

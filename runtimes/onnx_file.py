@@ -25,8 +25,8 @@ class OnnxFileRuntime(Runtime):
 
     engine: ClassVar[str]
 
-    def __init__(self, data: bytes, graph: Graph, where: str = MODEL) -> None:
-        """Take the file's bytes and the graph it was exported from.
+    def __init__(self, data: bytes, graph: Graph, where: str = MODEL, threads: int | None = None) -> None:
+        """Take the file's bytes and the graph it was exported from; the engine uses so many threads, where it can choose.
 
         Raises:
             InputError: DS2TA-160 when the bytes are no ONNX file, DS2TA-164 when it holds what no exported file does.
@@ -35,16 +35,17 @@ class OnnxFileRuntime(Runtime):
         self._model = _parse(data, where)
         self._graph = graph
         self._where = where
+        self._threads = threads
         self._sessions: dict[tuple[str, ...], tuple[Session, list[str]]] = {}
 
     @classmethod
-    def from_artifact(cls, artifact: Artifact) -> Self:
+    def from_artifact(cls, artifact: Artifact, threads: int | None = None) -> Self:
         """Open the artifact's model."""
-        return cls(artifact.read(MODEL), artifact.graph, str(artifact.path / MODEL))
+        return cls(artifact.read(MODEL), artifact.graph, str(artifact.path / MODEL), threads)
 
-    @staticmethod
+    @classmethod
     @abstractmethod
-    def load(model: onnx.ModelProto) -> Session:
+    def load(cls, model: onnx.ModelProto, threads: int | None = None) -> Session:
         """Load a model into the engine."""
 
     def trace(self, inputs: NDArray[np.uint8], wanted: Sequence[str]) -> Trace:
@@ -62,7 +63,7 @@ class OnnxFileRuntime(Runtime):
         try:
             if key not in self._sessions:
                 model, outputs = expose(self._model, self._graph, wanted)
-                self._sessions[key] = self.load(model), outputs
+                self._sessions[key] = self.load(model, self._threads), outputs
             session, outputs = self._sessions[key]
             values = session(outputs, {self._graph.input_name: inputs})
         except Exception as error:  # engines raise types of their own, and whatever Python raises

@@ -16,8 +16,8 @@ class OnnxReferenceRuntime(OnnxFileRuntime):
     name: ClassVar[str] = "onnx-reference"
     engine: ClassVar[str] = "onnx's ReferenceEvaluator"
 
-    @staticmethod
-    def load(model: onnx.ModelProto) -> Session:
+    @classmethod
+    def load(cls, model: onnx.ModelProto, threads: int | None = None) -> Session:
         """Make an evaluator."""
         evaluator = ReferenceEvaluator(model)
 

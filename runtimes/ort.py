@@ -19,10 +19,10 @@ class OnnxRuntime(OnnxFileRuntime):
     name: ClassVar[str] = "onnxruntime"
     engine: ClassVar[str] = "ONNX Runtime"
 
-    @staticmethod
-    def load(model: onnx.ModelProto) -> Session:
+    @classmethod
+    def load(cls, model: onnx.ModelProto, threads: int | None = None) -> Session:
         """Open a session."""
-        options = onnxruntime.SessionOptions()
+        options = cls.options(threads)
         options.log_severity_level = _FATAL_ONLY
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
@@ -31,3 +31,11 @@ class OnnxRuntime(OnnxFileRuntime):
             return values
 
         return run
+
+    @classmethod
+    def options(cls, threads: int | None) -> Any:
+        """Return the settings of a new session; None leaves the number of threads to ONNX Runtime."""
+        options = onnxruntime.SessionOptions()
+        if threads is not None:
+            options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        return options

@@ -23,12 +23,16 @@ from ds2ta_deploy.errors import UnsupportedError
 from ds2ta_deploy.exporters.onnx import to_onnx
 from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.graph import Graph
-from ds2ta_deploy.runtimes.base import RUNTIMES, Runtime, Trace
+from ds2ta_deploy.runtimes.base import Runtime, Trace
+from ds2ta_deploy.runtimes.native.library import library_path
 from ds2ta_deploy.runtimes.onnx_reference import OnnxReferenceRuntime
 from ds2ta_deploy.runtimes.ort import OnnxRuntime
 
-#: Runtimes that had to be built, where they were: there may be no C compiler.
-BUILT = [name for name in ("native",) if RUNTIMES[name].available]
+#: Runtimes that need the native library, where it was built: the one that runs the graph, and the one that runs an ONNX file.
+NATIVE, ONNX_NATIVE = (["native"], ["onnxruntime-native"]) if library_path() else ([], [])
+
+#: All that compare an ONNX artifact when nobody says which.
+ON_ONNX = ["onnxruntime", "onnx-reference", *NATIVE, *ONNX_NATIVE]
 
 #: What freezing writes into a graph, and the hand-made one lacks.
 FACTS: dict[str, str | int | float] = {

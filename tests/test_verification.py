@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import assert_fires, trace_of
-from support import BUILT, copy_artifact, frozen, one_more, rewrite
+from support import NATIVE, ON_ONNX, copy_artifact, frozen, one_more, rewrite
 
 from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, MODEL, Artifact
 from ds2ta_deploy.errors import InputError, MissingRuntimeError, ParityError, UsageError
@@ -32,10 +32,10 @@ def test_every_runtime_that_can_run_here_is_compared_and_the_recorded_hashes(exp
     report = verify(exported)
     assert report.passed
     assert report.baseline == "reference"
-    assert [result.runtime for result in report.results] == ["onnxruntime", "onnx-reference", *BUILT, "golden"]
+    assert [result.runtime for result in report.results] == [*ON_ONNX, "golden"]
     values = population_values(small_graph)
     integers = sum(trace_of(small_graph, small_inputs)[name].size for name in values)
-    assert [(result.values, result.integers) for result in report.results] == [(len(values), integers)] * len(report.results)
+    assert [(result.values, result.integers) for result in report.results] == [(len(values), integers)] * (len(ON_ONNX) + 1)
 
 
 def test_an_artifact_may_be_opened_already_or_named(exported):
@@ -53,8 +53,9 @@ def test_only_the_runtimes_asked_for(exported):
 def test_values_all_compares_everything(exported, small_graph):
     report = verify(exported, values="all")
     assert report.passed
-    assert [result.values for result in report.results[:-1]] == [len(small_graph.observable)] * (2 + len(BUILT))
-    assert report.results[-1].values == len(population_values(small_graph))  # all that was recorded
+    *engines, golden = report.results
+    assert [result.values for result in engines] == [len(small_graph.observable)] * len(ON_ONNX)
+    assert golden.values == len(population_values(small_graph))  # all that was recorded
 
 
 def test_other_inputs_have_no_recorded_hashes(exported, small_inputs):
@@ -81,10 +82,10 @@ def test_what_is_wanted(small_graph):
 
 
 def test_what_can_run_here(monkeypatch):
-    assert available_runtimes("onnx", with_checkpoint=False) == ["onnxruntime", "onnx-reference", *BUILT]
+    assert available_runtimes("onnx", with_checkpoint=False) == ON_ONNX
     monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None if name == "onnxruntime" else object())
-    assert available_runtimes("onnx", with_checkpoint=True) == ["torch", "onnx-reference", *BUILT]
-    assert available_runtimes("lava", with_checkpoint=False) == [*BUILT, "lava", "lava-stepper"]
+    assert available_runtimes("onnx", with_checkpoint=True) == ["torch", "onnx-reference", *NATIVE]
+    assert available_runtimes("lava", with_checkpoint=False) == [*NATIVE, "lava", "lava-stepper"]
     monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
     assert available_runtimes("onnx", with_checkpoint=True) == []
     assert available_runtimes("lava", with_checkpoint=False) == []
@@ -99,7 +100,7 @@ def test_the_torch_runtime_joins_when_there_is_a_checkpoint(tmp_path, tiny_model
     assert_fires(trace_of(tiny_graph, tiny_inputs))
     report = verify(artifact, checkpoint=str(tmp_path / "tiny.safetensors"), values="all")
     assert report.baseline == "torch"
-    assert [result.runtime for result in report.results] == ["reference", "onnxruntime", "onnx-reference", *BUILT, "golden"]
+    assert [result.runtime for result in report.results] == ["reference", *ON_ONNX, "golden"]
     assert report.passed
 
 
@@ -117,9 +118,11 @@ def test_one_changed_constant_is_found_where_it_first_matters(changeable, small_
     rewrite(changeable, MODEL, one_more((changeable / MODEL).read_bytes(), weight, 1))
     report = verify(Artifact.open(changeable, allow_modified=True), values="all")
     assert not report.passed
-    runtime, other, *built, golden = report.results
-    assert [result.different for result in (*built, golden)] == [0] * (len(BUILT) + 1)  # they do not read the file
-    assert runtime.different == other.different > 0
+    *engines, golden = report.results
+    runtime = engines[0]
+    assert golden.different == 0
+    assert runtime.different > 0
+    assert [result.different for result in engines] == [0 if name in NATIVE else runtime.different for name in ON_ONNX]
     assert runtime.first.value.startswith(weight.rsplit(".", 1)[0])
     expected = trace_of(small_graph, small_inputs)[runtime.first.value]
     sample, step, index = runtime.first.sample, runtime.first.step, runtime.first.index

@@ -46,6 +46,11 @@ def join_time(value: str, parts: Sequence[str]) -> str:
     return f"{value} = Concat <axis = 0> ({', '.join(parts)})"
 
 
+def repeat_current() -> list[str]:
+    """``repeated``: the current of a still picture at every step."""
+    return ["repeats = Constant <value_ints: ints = @repeats> ()", "repeated = Tile (current, repeats)"]
+
+
 def lif(steps: int, *, numerator: bool) -> list[str]:
     """Body of Lif(current, threshold) -> (spikes, membrane)."""
     lines = [*scalar("divisor", "leak_divisor"), "mask = Neg (divisor)", "zero = Constant <value = int32 {0}> ()"]

@@ -30,6 +30,7 @@ _ATTRIBUTES = {
     "divisors": "2^max(0, tau m - g) for every lag m",
     "guard_multiplier": "2^g",
     "heads": "number of heads",
+    "repeats": "how often the one current of a still picture is shown, one number an axis: T, then ones",
 }
 
 #: Docstring markup: roles and code quotes.
@@ -101,9 +102,11 @@ class Emitter:
         windowed, attributes = self._window(parts.window)
         lif_call, lif_attributes = self._lif(parts.neuron, "repeated" if parts.repeats else "current")
         body += windowed
-        if parts.repeats:
-            body.append(bodies.join_time("repeated", ["current"] * self._steps(parts.neuron.outputs[0])))
         windowed_by_name = bool(attributes)
+        if parts.repeats:
+            body += bodies.repeat_current()
+            shape = self.graph.types[parts.neuron.outputs[0]].shape
+            attributes["repeats"] = [shape[0] or 1, *[1] * (len(shape) - 1)]
         attributes |= lif_attributes
         layer = population.kind.removeprefix("Spiking")
         name = f"Encoding{layer}" if wide else f"TemporalSpiking{layer}" if parts.window.taps > 1 else f"Spiking{layer}"

@@ -3,7 +3,7 @@ import errno
 import numpy as np
 import pytest
 from builders import assert_fires, trace_of
-from support import BUILT, assert_all_equal, attention_on_counts, frozen, names_in
+from support import NATIVE, ON_ONNX, assert_all_equal, attention_on_counts, frozen, names_in
 
 from ds2ta_deploy.cli import run as run_module
 from ds2ta_deploy.cli import sources
@@ -27,7 +27,7 @@ def test_one_line_a_sample_its_number_and_its_class(cli, small_artifact, small_d
     assert shown.out == "".join(f"{number}\t{decision}\n" for number, decision in enumerate(decisions))
 
 
-@pytest.mark.parametrize("runtime", ["reference", "onnxruntime", "onnx-reference", *BUILT])
+@pytest.mark.parametrize("runtime", ["reference", *ON_ONNX])
 def test_json_holds_decisions_and_logits(cli, small_artifact, small_data, small_graph, small_inputs, runtime):
     shown = cli("run", small_artifact, "--inputs", small_data, "--runtime", runtime, "--json")
     logits = trace_of(small_graph, small_inputs)["head.logits"]
@@ -35,7 +35,7 @@ def test_json_holds_decisions_and_logits(cli, small_artifact, small_data, small_
     assert shown.data == {"runtime": runtime, "decisions": logits.argmax(1).tolist(), "logits": logits.tolist()}
 
 
-@pytest.mark.parametrize("runtime", ["reference", "onnxruntime", "onnx-reference", *BUILT])
+@pytest.mark.parametrize("runtime", ["reference", *ON_ONNX])
 @pytest.mark.parametrize("values", ["populations", "all"])
 def test_the_trace_is_written_whole(cli, small_artifact, small_data, small_graph, small_inputs, tmp_path, runtime, values):
     arguments = ["--inputs", small_data, "--runtime", runtime, "--values", values, "-o", tmp_path / "trace.npz"]
@@ -185,7 +185,7 @@ def test_a_full_disk_or_an_interruption_leaves_nothing(cli, small_artifact, smal
     assert run_module.command.name == "run"
 
 
-@pytest.mark.skipif(not BUILT, reason="the native library was not built: there is no C compiler")
+@pytest.mark.skipif(not NATIVE, reason="the native library was not built: there is no C compiler")
 @pytest.mark.parametrize(("variable", "said"), [("DS2TA_ISA", "sse2"), ("DS2TA_THREADS", "many")])
 def test_settings_of_the_native_runtime_that_cannot_be(cli, small_artifact, small_data, monkeypatch, variable, said):
     monkeypatch.setenv(variable, said)
@@ -204,7 +204,7 @@ def test_the_native_runtime_where_it_was_not_built(cli, small_artifact, small_da
     assert "pip install" in shown.err
 
 
-@pytest.mark.skipif(not BUILT, reason="the native library was not built: there is no C compiler")
+@pytest.mark.skipif(not NATIVE, reason="the native library was not built: there is no C compiler")
 def test_a_network_that_the_native_runtime_cannot_run(cli, tmp_path):
     graph, inputs = attention_on_counts(1)
     export(frozen(graph), "onnx", tmp_path / "counts", inputs=inputs, runtimes="onnxruntime")

@@ -1,6 +1,6 @@
 import importlib.util
 
-from support import BUILT
+from support import NATIVE, ONNX_NATIVE
 
 from ds2ta_deploy.runtimes.base import RUNTIMES
 from ds2ta_deploy.targets import TARGETS
@@ -35,7 +35,8 @@ def test_what_is_not_installed_comes_with_the_command(cli, monkeypatch):
         "torch": False,
         "onnxruntime": True,
         "onnx-reference": True,
-        "native": bool(BUILT),
+        "native": bool(NATIVE),
+        "onnxruntime-native": bool(ONNX_NATIVE),
         "lava": False,
         "lava-stepper": True,
     }

@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 from builders import assert_fires, trace_of
-from support import BUILT, copy_artifact, one_more, read_manifest, rewrite, write_manifest
+from support import NATIVE, ON_ONNX, copy_artifact, one_more, read_manifest, rewrite, write_manifest
 
 from ds2ta_deploy.artifact import GOLDEN_HASHES, MODEL
 from ds2ta_deploy.graph.populations import population_values
@@ -31,7 +31,7 @@ def test_json_is_all_that_stdout_carries(cli, small_artifact, small_graph):
     assert set(data) == {"passed", "baseline", "samples", "runtimes", "firing_rates", "hashes"}
     assert (data["passed"], data["samples"]) == (True, 5)
     assert data["baseline"] == "reference"
-    assert [result["runtime"] for result in data["runtimes"]] == ["onnxruntime", "onnx-reference", *BUILT, "golden"]
+    assert [result["runtime"] for result in data["runtimes"]] == [*ON_ONNX, "golden"]
     assert all(set(result) == {"runtime", "values", "integers", "different"} and result["different"] == 0 for result in data["runtimes"])
     assert set(data["hashes"]) == set(population_values(small_graph))
     assert all(0.005 < rate < 0.95 for rate in data["firing_rates"].values())
@@ -39,7 +39,7 @@ def test_json_is_all_that_stdout_carries(cli, small_artifact, small_graph):
 
 def test_values_all_compares_everything(cli, small_artifact, small_graph):
     results = cli("verify", small_artifact, "--values", "all", "--json").data["runtimes"]
-    assert [result["values"] for result in results[:-1]] == [len(small_graph.observable)] * (2 + len(BUILT))
+    assert [result["values"] for result in results[:-1]] == [len(small_graph.observable)] * len(ON_ONNX)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_values_all_compares_everything(cli, small_artifact, small_graph):
     [
         (["--runtime", "onnxruntime"], ["onnxruntime", "golden"]),
         (["--runtime", "onnx-reference", "--runtime", "onnxruntime"], ["onnx-reference", "onnxruntime", "golden"]),
-        (["--runtime", "all"], ["onnxruntime", "onnx-reference", *BUILT, "golden"]),
+        (["--runtime", "all"], [*ON_ONNX, "golden"]),
     ],
 )
 def test_only_the_runtimes_asked_for(cli, small_artifact, arguments, expected):
@@ -56,18 +56,14 @@ def test_only_the_runtimes_asked_for(cli, small_artifact, arguments, expected):
 
 def test_other_inputs(cli, small_artifact, small_data):
     data = cli("verify", small_artifact, "--inputs", small_data, "--json").data
-    assert [result["runtime"] for result in data["runtimes"]] == ["onnxruntime", "onnx-reference", *BUILT]
+    assert [result["runtime"] for result in data["runtimes"]] == ON_ONNX
     assert data["passed"]
 
 
 def test_with_the_checkpoint_pytorch_joins(cli, tiny_artifact, tiny_checkpoint, tiny_graph):
     data = cli("verify", tiny_artifact, "--checkpoint", tiny_checkpoint, "--values", "all", "--json").data
     assert [(result["runtime"], result["different"]) for result in data["runtimes"]] == [
-        ("reference", 0),
-        ("onnxruntime", 0),
-        ("onnx-reference", 0),
-        *((name, 0) for name in BUILT),
-        ("golden", 0),
+        (name, 0) for name in ("reference", *ON_ONNX, "golden")
     ]
     assert data["baseline"] == "torch"
     assert data["runtimes"][1]["values"] == len(tiny_graph.observable)
@@ -90,10 +86,8 @@ def test_a_changed_weight_is_refused_and_told_to_go_on_named_to_the_index(cli, s
     assert (shown.code, shown.out) == (1, "")
     assert "warning model.onnx is not the file that was exported; going on" in shown.err
     found = re.findall(r"error DS2TA-301 \[(.+?)\]: (\S+) computes (-?\d+) where reference has (-?\d+) \((.+)\)", shown.err)
-    assert [(value, runtime) for value, runtime, *_ in found] == [
-        ("blocks.0.mlp.fc1.product", "onnxruntime"),
-        ("blocks.0.mlp.fc1.product", "onnx-reference"),
-    ]
+    on_the_file = [name for name in ON_ONNX if name not in NATIVE]
+    assert [(value, runtime) for value, runtime, *_ in found] == [("blocks.0.mlp.fc1.product", name) for name in on_the_file]
     # the weight's row is input channel 1, its column output channel 5: found in the first sample, step and token that has
     # input channel 1, at output channel 5, larger by that count
     trace = trace_of(small_graph, small_inputs)
@@ -101,7 +95,7 @@ def test_a_changed_weight_is_refused_and_told_to_go_on_named_to_the_index(cli, s
     sample, step, token = (int(position) for position in np.argwhere(counts)[0])
     product = int(trace["blocks.0.mlp.fc1.product"][step, sample, token, 5])
     expected = (str(product + int(counts[sample, step, token])), str(product), f"sample {sample}, time step {step}, index [{token}, 5]")
-    assert [tuple(rest) for _, _, *rest in found] == [expected] * 2
+    assert [tuple(rest) for _, _, *rest in found] == [expected] * len(on_the_file)
     assert "every integer is equal" not in shown.err
 
 
@@ -125,13 +119,10 @@ def test_json_of_a_failure_is_still_json(cli, changeable):
     shown = cli("verify", changeable, "--allow-modified", "--json")
     assert shown.code == 1
     assert shown.data["passed"] is False
-    assert [(result["runtime"], result["different"]) for result in shown.data["runtimes"]] == [
-        ("onnxruntime", 5),
-        ("onnx-reference", 5),
-        *((name, 0) for name in BUILT),
-        ("golden", 0),
-    ]
-    assert [line.split()[1:3] for line in shown.err.splitlines() if line.startswith("error")] == [["DS2TA-301", "[head.logits]:"]] * 2
+    different = {result["runtime"]: result["different"] for result in shown.data["runtimes"]}
+    assert different == {name: 0 if name in NATIVE else 5 for name in ON_ONNX} | {"golden": 0}
+    lines = [line.split()[1:3] for line in shown.err.splitlines() if line.startswith("error")]
+    assert lines == [["DS2TA-301", "[head.logits]:"]] * (len(ON_ONNX) - len(NATIVE))
 
 
 def test_a_graph_that_no_longer_computes_what_was_recorded(cli, changeable):

@@ -102,6 +102,7 @@ static int check_op(const context *c, int index, const ds2ta_op *op) {
     }
     if (!between(op->output, 0, c->value_count - 1)) return refuse(c, "operation %d makes value %d", index, op->output);
     const ds2ta_value *out = c->values + op->output;
+    if (op->kind == DS2TA_GIVEN) return 1;
     if (op->kind == DS2TA_ENCODE) return check_weighted(c, index, op, NULL, out);
     if (op->kind == DS2TA_ATTENTION) return check_attention(c, index, op, out);
     const ds2ta_value *in = input(c, index, op->inputs[0], op->kind == DS2TA_POOL ? 1 : DS2TA_MAX_PLANES);
@@ -123,7 +124,7 @@ static int check_op(const context *c, int index, const ds2ta_op *op) {
 }
 
 /* How many values an operation of a kind reads. */
-static int reads(int kind) { return kind == DS2TA_ENCODE ? 0 : kind == DS2TA_ADD ? 2 : kind == DS2TA_ATTENTION ? 3 : 1; }
+static int reads(int kind) { return kind == DS2TA_ENCODE || kind == DS2TA_GIVEN ? 0 : kind == DS2TA_ADD ? 2 : kind == DS2TA_ATTENTION ? 3 : 1; }
 
 /* The operations that make a value and that read it last. */
 typedef struct {

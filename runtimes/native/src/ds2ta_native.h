@@ -41,7 +41,8 @@ enum ds2ta_kind {
     DS2TA_ATTENTION = 3, /* query by key, Lookup, map by value, TemporalWindow, Lif */
     DS2TA_POOL = 4,      /* MaxPool2d of spikes */
     DS2TA_ADD = 5,       /* residual sum */
-    DS2TA_READOUT = 6    /* sum over time and tokens, weights, bias */
+    DS2TA_READOUT = 6,   /* sum over time and tokens, weights, bias */
+    DS2TA_GIVEN = 7      /* counts that the caller of a run gives */
 };
 
 /* What happens inside an operation and can be traced. */
@@ -104,7 +105,8 @@ DS2TA_API int64_t ds2ta_plan_bytes(const ds2ta_plan *plan);
  *
  * input: uint8 [batch][H][W][C] of still pictures, else [T][batch][H][W][C].
  * logits: int32 [batch][classes].
- * values: for each value NULL or uint8 [T][batch][tokens][channels] to receive its counts.
+ * values: for each value NULL or uint8 [T][batch][tokens][channels] to receive its counts; a given value's counts are read from
+ *     there instead, and are 0 for NULL.
  * inner: for each operation DS2TA_INNER pointers, NULL or an array to receive what happens inside; may be NULL itself.
  * nanoseconds: for each operation, receives the time it took in all; may be NULL.
  *

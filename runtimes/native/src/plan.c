@@ -83,7 +83,8 @@ static int64_t now(void) {
 
 typedef void (*operation)(const ds2ta_plan *, const ds2ta_node *, ds2ta_scratch *, int, int, int);
 
-static const operation OPERATIONS[] = {ds2ta_encode, ds2ta_linear, ds2ta_convolve, ds2ta_attend, ds2ta_pool, ds2ta_add, ds2ta_readout};
+static const operation OPERATIONS[] = {ds2ta_encode, ds2ta_linear, ds2ta_convolve, ds2ta_attend,
+                                       ds2ta_pool,   ds2ta_add,    ds2ta_readout,  ds2ta_given};
 
 /* One thread's share of a run: its tokens of every operation of every sample. */
 static void work(void *argument, int index) {
@@ -97,7 +98,7 @@ static void work(void *argument, int index) {
             low = low < tokens ? low : tokens;
             high = high < tokens ? high : tokens;
             OPERATIONS[node->op.kind](plan, node, plan->scratch + index, sample, low, high);
-            if (node->op.output >= 0 && plan->traced && plan->traced[node->op.output])
+            if (node->op.output >= 0 && node->op.kind != DS2TA_GIVEN && plan->traced && plan->traced[node->op.output])
                 ds2ta_trace_value(plan, node->op.output, sample, low, high);
             ds2ta_threads_meet(plan->pool);
             if (index == 0 && plan->nanoseconds) plan->nanoseconds[i] += now() - began;

@@ -96,6 +96,14 @@ void ds2ta_pool(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *s
 void ds2ta_add(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
 void ds2ta_readout(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
 
+/* given.c: counts of the caller to patterns. */
+void ds2ta_given(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+
+/* Where a sample's token lies in an array [step][sample][token][channel]. */
+static inline size_t ds2ta_place(const ds2ta_plan *plan, int step, int sample, int token, int tokens, int channels) {
+    return (((size_t)step * (size_t)plan->batch + (size_t)sample) * (size_t)tokens + (size_t)token) * (size_t)channels;
+}
+
 /* trace.c: writes a value's counts, or what a neuron population holds inside. */
 void ds2ta_trace_value(const ds2ta_plan *plan, int value, int sample, int low, int high);
 int ds2ta_fires_traced(const ds2ta_plan *plan, const ds2ta_node *node);

@@ -1,24 +1,30 @@
-/* What a run tells of its inside. Slow and plain; nothing here is on the way of a run that is not traced. */
+/* What a run tells: the counts of its values, and what happens inside a neuron. The latter is slow and plain, and on no
+ * run's way that does not ask for it. */
 #include "plan.h"
 
-static size_t place_of(const ds2ta_plan *plan, int step, int sample, int token, int tokens, int channels) {
-    return (((size_t)step * (size_t)plan->batch + (size_t)sample) * (size_t)tokens + (size_t)token) * (size_t)channels;
+/* Bytes are compared with nothing but bytes: that keeps the compiler's vectors full. */
+static void unpack(const uint8_t *restrict patterns, int channels, uint8_t mask, uint8_t *restrict counts) {
+    for (int c = 0; c < channels; c++) counts[c] = patterns[c] & mask ? 1 : 0;
+}
+
+static void add_plane(const uint8_t *restrict patterns, int channels, uint8_t mask, uint8_t bit, uint8_t *restrict counts) {
+    for (int c = 0; c < channels; c++) counts[c] |= patterns[c] & mask ? bit : 0;
 }
 
 void ds2ta_trace_value(const ds2ta_plan *plan, int value, int sample, int low, int high) {
     const ds2ta_value *v = plan->values + value;
-    int tokens = ds2ta_tokens(v), stride = ds2ta_padded(v->channels);
-    for (int step = 0; step < plan->steps; step++)
-        for (int token = low; token < high; token++) {
-            uint8_t *out = plan->traced[value] + place_of(plan, step, sample, token, tokens, v->channels);
-            for (int c = 0; c < v->channels; c++) {
-                int count = 0;
-                for (int plane = 0; plane < v->planes; plane++) {
-                    const uint8_t *patterns = ds2ta_patterns(plan, value, plane, step / DS2TA_GROUP);
-                    count |= (patterns[(size_t)token * (size_t)stride + (size_t)c] >> step % DS2TA_GROUP & 1) << plane;
-                }
-                out[c] = (uint8_t)count;
-            }
+    int tokens = ds2ta_tokens(v), channels = v->channels;
+    size_t stride = (size_t)ds2ta_padded(channels);
+    for (int plane = 0; plane < v->planes; plane++)
+        for (int step = 0; step < plan->steps; step++) {
+            uint8_t mask = (uint8_t)(1 << step % DS2TA_GROUP);
+            const uint8_t *from = ds2ta_patterns(plan, value, plane, step / DS2TA_GROUP) + (size_t)low * stride;
+            uint8_t *to = plan->traced[value] + ds2ta_place(plan, step, sample, low, tokens, channels);
+            for (int token = low; token < high; token++, to += channels, from += stride)
+                if (plane == 0)
+                    unpack(from, channels, mask, to);
+                else
+                    add_plane(from, channels, mask, (uint8_t)(1 << plane), to);
         }
 }
 
@@ -38,7 +44,7 @@ void ds2ta_trace_fire(const ds2ta_plan *plan, const ds2ta_node *node, const ds2t
         uint8_t spikes[DS2TA_MAX_STEPS];
         ds2ta_fire_one(neuron, product + c, stride, node->bias[first + c], node->threshold[first + c], current, membrane, spikes);
         for (int step = 0; step < neuron->steps; step++) {
-            size_t place = place_of(plan, step, sample, token, tokens, channels) + (size_t)(first + c);
+            size_t place = ds2ta_place(plan, step, sample, token, tokens, channels) + (size_t)(first + c);
             if (traces[0] && (!still || step == 0)) traces[0][place] = product[(size_t)step * (size_t)stride + (size_t)c];
             if (traces[1] && (!still || step == 0)) traces[1][place] = current[step];
             if (traces[2]) traces[2][place] = membrane[step];

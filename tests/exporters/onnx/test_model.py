@@ -91,7 +91,7 @@ def test_every_value_between_the_nodes_is_an_integer_or_a_comparison(small_graph
 def test_only_ops_that_are_exact_on_integers(model):
     called = {node.op_type for node in every_node(model) if node.domain == ""}
     known = "Add BitwiseAnd Cast Concat Constant Div Gather GatherElements GreaterOrEqual Identity MatMulInteger Max Mul Neg Pad Range"
-    known += " ReduceSum Reshape Shape Slice Split Squeeze Transpose Unsqueeze Where"
+    known += " ReduceSum Reshape Shape Slice Split Squeeze Tile Transpose Unsqueeze Where"
     assert called <= set(known.split())
     assert "MatMulInteger" in called
 
