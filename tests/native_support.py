@@ -18,8 +18,8 @@ from ds2ta_deploy.runtimes.native.runtime import NativeRuntime
 
 needs_library = pytest.mark.skipif(library.library_path() is None, reason="the native library was not built: there is no C compiler")
 
-#: How the weights of a layer are drawn: any, all the largest, all the smallest, -128 or 127, few bits.
-Weights = Literal["any", "largest", "smallest", "ends", "six bits", "five bits", "two bits"]
+#: How the weights of a layer are drawn: any, all the largest, all the smallest, -128 or 127, few bits, all that number or its negative.
+Weights = Literal["any", "largest", "smallest", "ends", "six bits", "five bits", "two bits", "63", "64", "31", "32"]
 
 #: What a neuron does: fires at currents that it meets exactly, never, always.
 Activity = Literal["some", "none", "all"]
@@ -76,6 +76,8 @@ class _Maker(Draft):
         kind = self.recipe.weights
         bounds = {"any": (-128, 127), "largest": (127, 127), "smallest": (-128, -128), "ends": (-128, 127)}
         low, high = bounds.get(kind, {"six bits": (-63, 63), "five bits": (-31, 31), "two bits": (-1, 1)}.get(kind, (0, 0)))
+        if kind.isdecimal():
+            return (int(kind) * self.random.choice([-1, 1, 1, 1], shape)).astype(np.int8)
         if kind == "ends":
             return np.where(self.random.random(shape) < 0.5, low, high).astype(np.int8)
         return self.random.integers(low, high, shape, endpoint=True).astype(np.int8)

@@ -41,8 +41,11 @@ static int16_t *int16s(network *n, size_t count, int64_t low, int64_t high) {
 
 static int8_t *weights(network *n, size_t count) {
     int8_t *array = own(n, count);
-    int most = PICK(n, 1, 7, 31, 63, 127), ends = PICK(n, 0, 0, 1);
-    for (size_t i = 0; i < count; i++) array[i] = (int8_t)(ends ? (draw(n, 0, 1) ? 127 : -128) : draw(n, -most, most));
+    int most = PICK(n, 1, 31, 32, 63, 64, 127, 128), ends = PICK(n, 0, 0, 1, 2);
+    for (size_t i = 0; i < count; i++) {
+        int64_t weight = ends == 0 ? draw(n, -most, most) : ends == 1 && draw(n, 0, 1) ? most : -most;
+        array[i] = (int8_t)(weight > 127 ? 127 : weight);
+    }
     return array;
 }
 

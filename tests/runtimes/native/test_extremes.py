@@ -1,13 +1,14 @@
 """Every extreme that the native library meets, against the graph's own execution, on every instruction set."""
 
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pytest
 from builders import assert_fires
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from native_support import Recipe, assert_native_equal, build, needs_library, provable
+from native_support import Recipe, Weights, assert_native_equal, build, needs_library, provable
 from support import spiking_chain
 
 pytestmark = needs_library
@@ -33,7 +34,7 @@ def test_any_number_of_time_steps(steps, still):
     assert_fires(check(dataclasses.replace(BASE, steps=steps, still=still, window=(3, 1, 2), seed=1)))
 
 
-@pytest.mark.parametrize("weights", ["any", "largest", "smallest", "ends", "six bits", "five bits", "two bits"])
+@pytest.mark.parametrize("weights", get_args(Weights))
 @pytest.mark.parametrize("activity", ["all", "none", "some"])
 def test_silence_and_uproar_under_every_kind_of_weights(weights, activity):
     # 300 channels under a 3x3 kernel: 2700 products of 128 leave 16 bits ten times over.
@@ -185,7 +186,7 @@ recipes = st.builds(
     table=st.sampled_from([1, 6, 300, 3000, 32767]),
     window=st.tuples(st.integers(1, 6), st.integers(0, 8), st.integers(0, 8)),
     leak=st.sampled_from([(1, 1), (0, 0), (1, 0), (3, 2), (7, 3), (0, 3)]),
-    weights=st.sampled_from(["any", "largest", "smallest", "ends", "six bits", "five bits", "two bits"]),
+    weights=st.sampled_from(get_args(Weights)),
     activity=st.sampled_from(["some", "some", "none", "all"]),
     seed=st.integers(0, 2**20),
 )
