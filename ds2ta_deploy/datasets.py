@@ -1,11 +1,12 @@
 """Labelled pictures from an ``.npz`` file or from the four idx files of the MNIST family."""
 
 import gzip
+import io
 import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -106,6 +107,13 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
             return {name: archive[name] for name in names if name in archive.files}
     except _ARCHIVE_ERRORS as error:  # NotImplementedError is a RuntimeError
         raise InputError(Problem("DS2TA-132", f"is not a readable .npz file: {error}", str(path))) from error
+
+
+def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return an ``.npz`` file, uncompressed so that the bytes do not depend on a compressor's version."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
 
 
 def read_npz(path: Path) -> Labelled:

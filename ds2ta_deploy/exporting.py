@@ -1,6 +1,5 @@
 """Export: graph to a verified artifact."""
 
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from ds2ta_deploy.artifact import (
     encode_json,
     writer_versions,
 )
+from ds2ta_deploy.datasets import npz_bytes
 from ds2ta_deploy.errors import InputError, ParityError, Problem, UsageError
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.graph import Graph
@@ -176,14 +176,7 @@ def _vectors(graph: Graph, inputs: NDArray[np.uint8], report: ParityReport) -> d
     first = ReferenceRuntime(graph).trace(inputs.take([0], axis), wanted_values(graph, "populations"))
     first[graph.output] = report.output
     return {
-        GOLDEN_INPUTS: _npz({graph.input_name: inputs}),
-        GOLDEN_VALUES: _npz(first),
+        GOLDEN_INPUTS: npz_bytes({graph.input_name: inputs}),
+        GOLDEN_VALUES: npz_bytes(first),
         GOLDEN_HASHES: encode_json(report.hashes),
     }
-
-
-def _npz(arrays: dict[str, NDArray[Any]]) -> bytes:
-    """Uncompressed, so that the bytes do not depend on a compressor's version."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()

@@ -52,12 +52,14 @@ class Divergence:
 
     def problem(self) -> Problem:
         """Describe it in one line."""
-        if self.runtime == GOLDEN:
+        if self.runtime == GOLDEN and self.found is None:
             return Problem("DS2TA-304", f"{self.baseline} no longer computes what was recorded at export (its hash differs)", self.value)
         if self.found is None:
             return Problem("DS2TA-302", f"{self.runtime} gives no such value, or one of another shape or type", self.value)
         step = "" if self.step is None else f", time step {self.step}"
         place = f"sample {self.sample}{step}, index {list(self.index)}"
+        if self.runtime == GOLDEN:
+            return Problem("DS2TA-304", f"{self.baseline} computes {self.expected} where {self.found} was recorded ({place})", self.value)
         return Problem("DS2TA-301", f"{self.runtime} computes {self.found} where {self.baseline} has {self.expected} ({place})", self.value)
 
 
@@ -145,7 +147,7 @@ def compare_runtimes(
     if samples == 0:
         raise UsageError(Problem("DS2TA-507", "there is no sample to compare", graph.input_name))
     report = ParityReport(samples, baseline.name, [RuntimeResult(runtime.name) for runtime in others])
-    digest = _Digest(graph, wanted)
+    digest = Digest(graph, wanted)
     outputs = []
     for start, stop in _batches(graph, wanted, samples):
         batch = inputs.take(range(start, stop), axis)
@@ -166,10 +168,15 @@ def compare_runtimes(
 
 def _batches(graph: Graph, wanted: Sequence[str], samples: int) -> Iterable[tuple[int, int]]:
     """Cut the samples so that one batch's values fit the memory budget."""
+    step = samples_at_once(graph, wanted)
+    return ((start, min(start + step, samples)) for start in range(0, samples, step))
+
+
+def samples_at_once(graph: Graph, wanted: Sequence[str]) -> int:
+    """Return how many samples' values fit the memory budget of one runtime, 64 at most."""
     sizes = {"uint8": 1, "int16": 2, "int32": 4}
     one = sum(int(np.prod([size or 1 for size in graph.types[name].shape])) * sizes[graph.types[name].dtype] for name in wanted)
-    step = max(1, min(64, _MEMORY_BUDGET // max(one, 1)))
-    return ((start, min(start + step, samples)) for start in range(0, samples, step))
+    return max(1, min(64, _MEMORY_BUDGET // max(one, 1)))
 
 
 def _tally(result: RuntimeResult, baseline: str, expected: Trace, found: Trace, graph: Graph, wanted: Sequence[str], start: int) -> None:
@@ -181,25 +188,31 @@ def _tally(result: RuntimeResult, baseline: str, expected: Trace, found: Trace, 
             result.different += want.size
             result.first = result.first or Divergence(result.runtime, baseline, name, start, None, (), None, None)
             continue
-        unequal = want != have
-        count = int(np.count_nonzero(unequal))
+        count = int(np.count_nonzero(want != have))
         result.different += count
         if count and result.first is None:
-            result.first = _locate((result.runtime, baseline), name, want, have, unequal, graph.types[name].shape.index(None), start)
+            result.first = locate((result.runtime, baseline), name, want, have, graph.types[name].shape.index(None), start)
 
 
-def _locate(
-    pair: tuple[str, str],
-    name: str,
-    want: NDArray[np.integer],
-    have: NDArray[np.integer],
-    unequal: NDArray[np.bool_],
-    batch_axis: int,
-    start: int,
-) -> Divergence:
-    """Find the first difference in (sample, step, rest) order."""
+def locate(
+    pair: tuple[str, str], name: str, want: NDArray[np.integer], have: NDArray[np.integer], batch_axis: int, start: int
+) -> Divergence | None:
+    """Find the first difference of one value in (sample, step, rest) order.
+
+    Args:
+        pair: names of the runtime and of the baseline.
+        name: of the value.
+        want: the baseline's integers.
+        have: the runtime's, of the same shape.
+        batch_axis: first, or second behind time.
+        start: number of the first sample among all inputs.
+
+    """
     order = (batch_axis, *(other for other in range(want.ndim) if other != batch_axis))
-    first = tuple(int(position) for position in np.argwhere(unequal.transpose(order))[0])
+    unequal = (want != have).transpose(order)
+    if not unequal.any():
+        return None
+    first = tuple(int(position) for position in np.unravel_index(int(unequal.argmax()), unequal.shape))
     sample, rest = first[0], first[1:]
     step, index = (rest[0], rest[1:]) if batch_axis == 1 else (None, rest)
     expected, found = int(want.transpose(order)[first]), int(have.transpose(order)[first])
@@ -220,7 +233,7 @@ def _against_golden(graph: Graph, report: ParityReport, golden: dict[str, str], 
     return result
 
 
-class _Digest:
+class Digest:
     """Hashes and firing rates that do not depend on how the samples are batched."""
 
     def __init__(self, graph: Graph, wanted: Sequence[str]) -> None:

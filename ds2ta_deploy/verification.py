@@ -80,11 +80,7 @@ def verify(
     golden = None
     if inputs is None:
         inputs = golden_inputs(opened)
-        golden = opened.read_json(GOLDEN_HASHES, dict[str, str])
-        missing = [name for name in population_values(graph) if name not in golden]
-        if missing:
-            where = str(opened.path / GOLDEN_HASHES)
-            raise InputError(Problem("DS2TA-157", f"has no hash of {name}", where, "export again") for name in missing)
+        golden = golden_hashes(opened)
     graph.check_input(inputs)
     path = Path(checkpoint) if checkpoint is not None else None
     lava = Path(lava_python) if lava_python is not None else None
@@ -103,6 +99,21 @@ def verify(
 
 def _default_runtimes(artifact: Artifact, checkpoint: Path | None, lava_python: Path | None) -> list[str]:
     return available_runtimes(artifact.manifest.target, with_checkpoint=checkpoint is not None, lava_python=lava_python)
+
+
+def golden_hashes(artifact: Artifact) -> dict[str, str]:
+    """Return the hash of every value that was compared when the artifact was written.
+
+    Raises:
+        InputError: DS2TA-157 when one of what passes between populations is missing.
+
+    """
+    golden = artifact.read_json(GOLDEN_HASHES, dict[str, str])
+    missing = [name for name in population_values(artifact.graph) if name not in golden]
+    if missing:
+        where = str(artifact.path / GOLDEN_HASHES)
+        raise InputError(Problem("DS2TA-157", f"has no hash of {name}", where, "export again") for name in missing)
+    return golden
 
 
 def golden_inputs(artifact: Artifact) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +19,20 @@ from ds2ta_deploy.lava_package import INSTALL as _LAVA
 Trace = dict[str, NDArray[np.integer]]
 
 
+@dataclass(frozen=True)
+class Part:
+    """What a runtime makes one value with, cut out of the file that it runs.
+
+    Attributes:
+        data: a file of the same format.
+        reads: names of the values that it must be given.
+
+    """
+
+    data: bytes
+    reads: tuple[str, ...]
+
+
 class Runtime(ABC):
     """Something that runs a frozen network."""
 
@@ -32,6 +46,15 @@ class Runtime(ABC):
             InputError: DS2TA-120 or 121 when the inputs do not fit the network.
 
         """
+
+    def isolate(self, value: str, known: Collection[str]) -> Part | None:
+        """Cut out what makes ``value`` of those known values that the file itself makes it of.
+
+        Returns:
+            None when the engine cannot run a part alone, or the file makes the value of something that is not known.
+
+        """
+        return None
 
 
 def require_known(graph: Graph, wanted: Sequence[str]) -> None:
@@ -48,11 +71,13 @@ class RuntimeOptions:
     Attributes:
         checkpoint: the file that the artifact was exported from.
         lava_python: interpreter that has Lava; the present one by default.
+        threads: how many threads share the work, where a runtime can choose; by default it chooses itself.
 
     """
 
     checkpoint: Path | None = None
     lava_python: Path | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +92,7 @@ class RuntimeInfo:
         open: makes it from an artifact and the options.
         needs_checkpoint: whether it runs the PyTorch model and so needs the checkpoint.
         executes: the target whose files it runs; empty for those that run the graph or the model.
+        run_part: makes the named value with a part of such a file from the values given; None when it cannot.
         built: says whether what it needs besides modules was built.
 
     """
@@ -78,12 +104,19 @@ class RuntimeInfo:
     open: Callable[[Artifact, RuntimeOptions], Runtime]
     needs_checkpoint: bool = False
     executes: str = ""
+    run_part: Callable[[bytes, Trace, str], NDArray[np.integer]] | None = None
     built: Callable[[], bool] = lambda: True
 
     @property
     def available(self) -> bool:
         """Whether everything it imports is installed, and what it needs besides was built."""
         return all(importlib.util.find_spec(module) is not None for module in self.needs) and self.built()
+
+    def require(self) -> None:
+        """Raise MissingRuntimeError (DS2TA-401) with the installing command unless it is available."""
+        if not self.available:
+            what = ", ".join(self.needs) if self.built() else "a library that was not built"
+            raise MissingRuntimeError(Problem("DS2TA-401", f"the runtime {self.name!r} needs {what}", mend=self.install))
 
 
 def _open_reference(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
@@ -100,10 +133,22 @@ def _open_pytorch(artifact: Artifact, options: RuntimeOptions) -> Runtime:
     return open_quantized(artifact, options.checkpoint)
 
 
-def _open_onnxruntime(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
+def _open_onnxruntime(artifact: Artifact, options: RuntimeOptions) -> Runtime:
     from ds2ta_deploy.runtimes.ort import OnnxRuntime
 
-    return OnnxRuntime.from_artifact(artifact)
+    return OnnxRuntime.from_artifact(artifact, options.threads)
+
+
+def _part_on_onnxruntime(part: bytes, given: Trace, value: str) -> NDArray[np.integer]:
+    from ds2ta_deploy.runtimes.ort import OnnxRuntime
+
+    return OnnxRuntime.run_part(part, given, value)
+
+
+def _part_on_onnx_reference(part: bytes, given: Trace, value: str) -> NDArray[np.integer]:
+    from ds2ta_deploy.runtimes.onnx_reference import OnnxReferenceRuntime
+
+    return OnnxReferenceRuntime.run_part(part, given, value)
 
 
 def _open_onnx_reference(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
@@ -124,10 +169,10 @@ def _open_lava_stepper(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
     return LavaStepperRuntime.from_artifact(artifact)
 
 
-def _open_native(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
+def _open_native(artifact: Artifact, options: RuntimeOptions) -> Runtime:
     from ds2ta_deploy.runtimes.native.runtime import NativeRuntime
 
-    return NativeRuntime.from_artifact(artifact)
+    return NativeRuntime.from_artifact(artifact, options.threads)
 
 
 def _native_is_built() -> bool:
@@ -146,7 +191,15 @@ RUNTIMES: dict[str, RuntimeInfo] = {
     for info in (
         RuntimeInfo("reference", "the integer graph in NumPy, its own definition", ("numpy",), _BASE, _open_reference),
         RuntimeInfo("torch", "the quantized PyTorch model", ("torch",), _TORCH, _open_pytorch, needs_checkpoint=True),
-        RuntimeInfo("onnxruntime", "ONNX Runtime on the exported file", ("onnx", "onnxruntime"), _BASE, _open_onnxruntime, executes="onnx"),
+        RuntimeInfo(
+            "onnxruntime",
+            "ONNX Runtime on the exported file",
+            ("onnx", "onnxruntime"),
+            _BASE,
+            _open_onnxruntime,
+            executes="onnx",
+            run_part=_part_on_onnxruntime,
+        ),
         RuntimeInfo(
             "onnx-reference",
             "onnx's own ReferenceEvaluator on the exported file (slow)",
@@ -154,6 +207,7 @@ RUNTIMES: dict[str, RuntimeInfo] = {
             _BASE,
             _open_onnx_reference,
             executes="onnx",
+            run_part=_part_on_onnx_reference,
         ),
         RuntimeInfo(
             "native", "the integer graph on the CPU's vector instructions", ("numpy",), _NATIVE, _open_native, built=_native_is_built
@@ -166,7 +220,9 @@ RUNTIMES: dict[str, RuntimeInfo] = {
 }
 
 
-def open_runtime(name: str, artifact: Artifact, checkpoint: Path | None = None, *, lava_python: Path | None = None) -> Runtime:
+def open_runtime(
+    name: str, artifact: Artifact, checkpoint: Path | None = None, *, lava_python: Path | None = None, threads: int | None = None
+) -> Runtime:
     """Open a runtime by name.
 
     Raises:
@@ -177,10 +233,9 @@ def open_runtime(name: str, artifact: Artifact, checkpoint: Path | None = None, 
     info = RUNTIMES.get(name)
     if info is None:
         raise UsageError(Problem("DS2TA-504", f"there is no runtime {name!r}", mend=f"there are: {', '.join(RUNTIMES)}"))
-    elsewhere = name == "lava" and lava_python is not None
-    if not info.available and not elsewhere:
-        raise MissingRuntimeError(Problem("DS2TA-401", f"the runtime {name!r} needs {', '.join(info.needs)}", mend=info.install))
-    return info.open(artifact, RuntimeOptions(checkpoint, lava_python))
+    if not (name == "lava" and lava_python is not None):
+        info.require()
+    return info.open(artifact, RuntimeOptions(checkpoint, lava_python, threads))
 
 
 def require_torch() -> None:

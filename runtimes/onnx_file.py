@@ -1,19 +1,19 @@
 """What the runtimes of an exported ONNX file have in common: parsing it and bringing out its inner values."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from onnx import helper
 
 from ds2ta_deploy.artifact import MODEL, Artifact
 from ds2ta_deploy.errors import InputError, Problem
 from ds2ta_deploy.graph.graph import Graph
-from ds2ta_deploy.runtimes.base import Runtime, Trace, require_known
+from ds2ta_deploy.runtimes.base import Part, Runtime, Trace, require_known
+from ds2ta_deploy.runtimes.onnx_part import cut_out, value_info
 
 #: Runs a loaded file: names of outputs, name -> input array.
 Session = Callable[[list[str], dict[str, NDArray[Any]]], Sequence[Any]]
@@ -24,28 +24,27 @@ class OnnxFileRuntime(Runtime):
 
     engine: ClassVar[str]
 
-    def __init__(self, data: bytes, graph: Graph, where: str = MODEL) -> None:
-        """Take the file's bytes and the graph it was exported from.
+    def __init__(self, data: bytes, graph: Graph, where: str = MODEL, threads: int | None = None) -> None:
+        """Take the file's bytes and the graph it was exported from; the engine uses so many threads, where it can choose.
 
         Raises:
             InputError: DS2TA-160 when the bytes are no ONNX file.
 
         """
-        try:
-            self._model = onnx.load_model_from_string(data)
-        except (DecodeError, ValueError) as error:
-            raise InputError(Problem("DS2TA-160", f"is not an ONNX file: {error}", where)) from error
+        self._model = _parse(data, where)
         self._graph = graph
         self._where = where
+        self._threads = threads
         self._sessions: dict[tuple[str, ...], tuple[Session, list[str]]] = {}
 
     @classmethod
-    def from_artifact(cls, artifact: Artifact) -> Self:
+    def from_artifact(cls, artifact: Artifact, threads: int | None = None) -> Self:
         """Open the artifact's model."""
-        return cls(artifact.read(MODEL), artifact.graph, str(artifact.path / MODEL))
+        return cls(artifact.read(MODEL), artifact.graph, str(artifact.path / MODEL), threads)
 
+    @staticmethod
     @abstractmethod
-    def load(self, model: onnx.ModelProto) -> Session:
+    def load(model: onnx.ModelProto, threads: int | None = None) -> Session:
         """Load a model into the engine."""
 
     def trace(self, inputs: NDArray[np.uint8], wanted: Sequence[str]) -> Trace:
@@ -63,15 +62,44 @@ class OnnxFileRuntime(Runtime):
         try:
             if key not in self._sessions:
                 model, outputs = expose(self._model, self._graph, wanted)
-                self._sessions[key] = self.load(model), outputs
+                self._sessions[key] = self.load(model, self._threads), outputs
             session, outputs = self._sessions[key]
             values = session(outputs, {self._graph.input_name: inputs})
         except Exception as error:  # engines raise types of their own, and whatever Python raises
-            reason = " ".join(str(error).split())
-            raise InputError(Problem("DS2TA-161", f"{self.engine} cannot run it: {reason}", self._where)) from error
+            raise self._refused(error, self._where) from error
         if self._graph.output not in outputs:
             raise InputError(Problem("DS2TA-161", f"it has no output {self._graph.output!r}", self._where))
         return {name: np.asarray(value) for name, value in zip(outputs, values, strict=True)}
+
+    def isolate(self, value: str, known: Collection[str]) -> Part | None:
+        """Cut the nodes that make the value out of the file, its functions expanded."""
+        return cut_out(expose(self._model, self._graph, self._graph.observable)[0], self._graph, value, known)
+
+    @classmethod
+    def run_part(cls, part: bytes, given: Trace, value: str, where: str = "part") -> NDArray[np.integer]:
+        """Run a part that :meth:`isolate` cut out.
+
+        Raises:
+            InputError: DS2TA-160 when it is no ONNX file, 161 when the engine cannot load or run it.
+
+        """
+        model = _parse(part, where)
+        try:
+            (made,) = cls.load(model)([value], dict(given))
+        except Exception as error:  # as above
+            raise cls._refused(error, where) from error
+        return np.asarray(made)
+
+    @classmethod
+    def _refused(cls, error: Exception, where: str) -> InputError:
+        return InputError(Problem("DS2TA-161", f"{cls.engine} cannot run it: {' '.join(str(error).split())}", where))
+
+
+def _parse(data: bytes, where: str) -> onnx.ModelProto:
+    try:
+        return onnx.load_model_from_string(data)
+    except (DecodeError, ValueError) as error:
+        raise InputError(Problem("DS2TA-160", f"is not an ONNX file: {error}", where)) from error
 
 
 def expose(model: onnx.ModelProto, graph: Graph, wanted: Sequence[str]) -> tuple[onnx.ModelProto, list[str]]:
@@ -95,8 +123,6 @@ def expose(model: onnx.ModelProto, graph: Graph, wanted: Sequence[str]) -> tuple
     outputs = [output.name for output in exposed.graph.output]
     for name in wanted:
         if name in made and name not in outputs:
-            kind = graph.types[name]
-            shape = ["batch" if size is None else size for size in kind.shape]
-            exposed.graph.output.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(kind.dtype)), shape))
+            exposed.graph.output.append(value_info(name, graph.types[name]))
             outputs.append(name)
     return exposed, outputs

@@ -16,7 +16,8 @@ class OnnxReferenceRuntime(OnnxFileRuntime):
     name: ClassVar[str] = "onnx-reference"
     engine: ClassVar[str] = "onnx's ReferenceEvaluator"
 
-    def load(self, model: onnx.ModelProto) -> Session:
+    @staticmethod
+    def load(model: onnx.ModelProto, threads: int | None = None) -> Session:
         """Make an evaluator."""
         evaluator = ReferenceEvaluator(model)
 

@@ -19,9 +19,12 @@ class OnnxRuntime(OnnxFileRuntime):
     name: ClassVar[str] = "onnxruntime"
     engine: ClassVar[str] = "ONNX Runtime"
 
-    def load(self, model: onnx.ModelProto) -> Session:
+    @staticmethod
+    def load(model: onnx.ModelProto, threads: int | None = None) -> Session:
         """Open a session."""
         options = onnxruntime.SessionOptions()
+        if threads is not None:
+            options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = _FATAL_ONLY
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 

@@ -16,9 +16,11 @@ from ds2ta_deploy.errors import Ds2taError, Problem, UnsupportedError, UsageErro
 COMMANDS = {
     "export": ("export", "Freeze a checkpoint, export it, verify it, release it."),
     "verify": ("verify", "Run an artifact on every runtime and compare every integer."),
+    "bisect": ("bisect", "Find the first integer that differs, and the op that made it."),
     "run": ("run", "Run an artifact or a checkpoint on inputs."),
     "eval": ("evaluate", "Measure top-1 over a labelled data set."),
     "inspect": ("inspect", "Show what an artifact holds."),
+    "bench": ("bench", "Time runtimes on an artifact, side by side."),
     "report": ("report", "Estimate what an artifact would take of a neuromorphic chip."),
     "check": ("check", "Say whether a checkpoint can be exported, with every problem."),
     "lava": ("lava", "Install Lava, for the target of that name."),

@@ -1,7 +1,7 @@
 """The integer graph: an input, a list of ops in order, and the values between them."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,7 +13,7 @@ from ds2ta_deploy.graph.intervals import IntArray, Interval
 from ds2ta_deploy.graph.ops import DTYPE_LIMITS, Op, ValueType
 
 #: Largest size of an input's axis, and most elements of a value of one sample: the proof's arithmetic is safe below.
-_LARGEST_SIZE, _MOST_ELEMENTS = 4096, 2**31 - 1
+_LARGEST_SIZE, MOST_ELEMENTS = 4096, 2**31 - 1
 
 #: Receives a value's name and the value in its storage type.
 Sink = Callable[[str, NDArray[np.integer]], None]
@@ -50,40 +50,10 @@ class Graph:
             UnsupportedError: DS2TA-210 with every op whose inputs do not fit, DS2TA-211 for a broken wiring.
 
         """
-        types = {self.input_name: self.input_type}
-        problems: list[Problem] = _input_problems(self.input_name, self.input_type)
+        problems = input_problems(self.input_name, self.input_type)
         if problems:
             raise UnsupportedError(problems)
-        seen: set[str] = set()
-        failed: set[str] = set()  # outputs of ops that were reported: what reads them is not reported again
-        for op in self.ops:
-            if op.name in seen:
-                problems.append(Problem("DS2TA-211", "is the name of two ops", op.name))
-            seen.add(op.name)
-            missing = [name for name in op.inputs if name not in types and name not in failed]
-            problems += [Problem("DS2TA-211", f"reads {name!r}, which no earlier op makes", op.name) for name in missing]
-            doubled = [name for place, name in enumerate(op.outputs) if name in types or name in failed or name in op.outputs[:place]]
-            problems += [Problem("DS2TA-211", f"makes {name!r} a second time", op.name) for name in doubled]
-            if missing or doubled or failed.intersection(op.inputs):
-                failed.update(op.outputs)
-                continue
-            try:
-                inputs = [types[name] for name in op.inputs]
-                op.check(inputs)
-                made = op.infer_types(inputs)
-                op.require(
-                    all(math.prod(size or 1 for size in kind.shape) <= _MOST_ELEMENTS for kind in made),
-                    "makes a value of 2^31 elements or more",
-                )
-                types.update(zip(op.outputs, made, strict=True))
-            except UnsupportedError as error:
-                problems += error.problems
-                failed.update(op.outputs)
-        if not problems and self.output not in types:
-            problems.append(Problem("DS2TA-211", f"the output {self.output!r} is made by no op", self.name))
-        if problems:
-            raise UnsupportedError(problems)
-        return types
+        return infer_types(self.ops, {self.input_name: self.input_type}, self.output, self.name)
 
     @cached_property
     def ranges(self) -> dict[str, Interval]:
@@ -168,6 +138,46 @@ class Graph:
         return iter(self.ops)
 
 
+def infer_types(ops: Iterable[Op], given: Mapping[str, ValueType], output: str, where: str) -> dict[str, ValueType]:
+    """Return the types of what is given and of every value that the ops make of it.
+
+    Raises:
+        UnsupportedError: DS2TA-210 with every op whose inputs do not fit, DS2TA-211 for a broken wiring.
+
+    """
+    types, problems = dict(given), list[Problem]()
+    seen: set[str] = set()
+    failed: set[str] = set()  # outputs of ops that were reported: what reads them is not reported again
+    for op in ops:
+        if op.name in seen:
+            problems.append(Problem("DS2TA-211", "is the name of two ops", op.name))
+        seen.add(op.name)
+        missing = [name for name in op.inputs if name not in types and name not in failed]
+        problems += [Problem("DS2TA-211", f"reads {name!r}, which no earlier op makes", op.name) for name in missing]
+        doubled = [name for place, name in enumerate(op.outputs) if name in types or name in failed or name in op.outputs[:place]]
+        problems += [Problem("DS2TA-211", f"makes {name!r} a second time", op.name) for name in doubled]
+        if missing or doubled or failed.intersection(op.inputs):
+            failed.update(op.outputs)
+            continue
+        try:
+            inputs = [types[name] for name in op.inputs]
+            op.check(inputs)
+            made = op.infer_types(inputs)
+            op.require(
+                all(math.prod(size or 1 for size in kind.shape) <= MOST_ELEMENTS for kind in made),
+                "makes a value of 2^31 elements or more",
+            )
+            types.update(zip(op.outputs, made, strict=True))
+        except UnsupportedError as error:
+            problems += error.problems
+            failed.update(op.outputs)
+    if not problems and output not in types:
+        problems.append(Problem("DS2TA-211", f"the output {output!r} is made by no op", where))
+    if problems:
+        raise UnsupportedError(problems)
+    return types
+
+
 def check_input(array: NDArray[np.generic], expected: ValueType, name: str) -> None:
     """Raise unless ``array`` has the expected storage type and shape.
 
@@ -186,12 +196,12 @@ def check_input(array: NDArray[np.generic], expected: ValueType, name: str) -> N
         raise InputError(problems)
 
 
-def _input_problems(name: str, kind: ValueType) -> list[Problem]:
-    """Check the input's shape: the batch first, or second after time, and sane sizes else."""
+def input_problems(name: str, kind: ValueType, largest: int = _LARGEST_SIZE) -> list[Problem]:
+    """Check the shape of what is given: the batch first, or second after time, and sane sizes else (DS2TA-213)."""
     sizes = [size for size in kind.shape if size is not None]
-    if None in kind.shape[:2] and len(sizes) == len(kind.shape) - 1 and all(1 <= size <= _LARGEST_SIZE for size in sizes):
+    if None in kind.shape[:2] and len(sizes) == len(kind.shape) - 1 and all(1 <= size <= largest for size in sizes):
         return []
-    what = f"the shape {kind.shape} has not one batch axis, first or second, and sizes of 1..{_LARGEST_SIZE} else"
+    what = f"the shape {kind.shape} has not one batch axis, first or second, and sizes of 1..{largest} else"
     return [Problem("DS2TA-213", what, name)]
 
 

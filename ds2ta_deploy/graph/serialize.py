@@ -3,8 +3,9 @@
 import dataclasses
 import json
 import struct
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,8 +19,11 @@ from ds2ta_deploy.graph.ops import OPS, Dtype, Op, ValueType
 #: Key of the single header entry; one entry keeps the bytes independent of any map's order.
 HEADER_KEY = "ds2ta-graph/1"
 
+Tensors = dict[str, np.ndarray[Any, Any]]
+Structure = TypeVar("Structure", bound=msgspec.Struct)
 
-class _OpRecord(msgspec.Struct, forbid_unknown_fields=True):
+
+class OpRecord(msgspec.Struct, forbid_unknown_fields=True):
     """One op: its class, wiring and integer attributes; array fields are tensors ``<name>/<field>``."""
 
     op: str
@@ -36,7 +40,7 @@ class _GraphRecord(msgspec.Struct, forbid_unknown_fields=True):
     input_name: str
     input_shape: tuple[int | None, ...]
     input_dtype: Dtype
-    ops: tuple[_OpRecord, ...]
+    ops: tuple[OpRecord, ...]
     output: str
     output_scale: float
     facts: dict[str, str | int | float]
@@ -48,26 +52,58 @@ def _own_fields(op: type[Op]) -> list[str]:
 
 def to_bytes(graph: Graph) -> bytes:
     """Serialize; equal graphs give equal bytes."""
-    tensors: dict[str, np.ndarray[Any, Any]] = {}
-    records = []
-    for op in graph:
-        values = {name: getattr(op, name) for name in _own_fields(type(op))}
-        arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-        tensors.update({f"{op.name}/{name}": np.ascontiguousarray(array) for name, array in arrays.items()})
-        attributes = {name: int(value) for name, value in values.items() if name not in arrays}
-        records.append(_OpRecord(type(op).__name__, op.name, op.inputs, op.outputs, attributes))
+    records, tensors = pack_ops(graph)
     structure = _GraphRecord(
         graph.name,
         graph.input_name,
         graph.input_type.shape,
         graph.input_type.dtype,
-        tuple(records),
+        records,
         graph.output,
         graph.output_scale,
         graph.facts,
     )
+    return save(structure, tensors, HEADER_KEY)
+
+
+def pack_ops(ops: Iterable[Op]) -> tuple[tuple[OpRecord, ...], Tensors]:
+    """Take the ops apart into records and tensors ``<name>/<field>``."""
+    tensors: Tensors = {}
+    records = []
+    for op in ops:
+        values = {name: getattr(op, name) for name in _own_fields(type(op))}
+        arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        tensors.update({f"{op.name}/{name}": np.ascontiguousarray(array) for name, array in arrays.items()})
+        attributes = {name: int(value) for name, value in values.items() if name not in arrays}
+        records.append(OpRecord(type(op).__name__, op.name, op.inputs, op.outputs, attributes))
+    return tuple(records), tensors
+
+
+def save(structure: msgspec.Struct, tensors: Tensors, key: str) -> bytes:
+    """Return one safetensors file with the structure as JSON under ``key`` of its header."""
     header = msgspec.json.encode(structure, order="sorted").decode()
-    return safetensors.numpy.save(dict(sorted(tensors.items())), {HEADER_KEY: header})
+    return safetensors.numpy.save(dict(sorted(tensors.items())), {key: header})
+
+
+def load(data: bytes, kind: type[Structure], key: str, where: str) -> tuple[Structure, Tensors]:
+    """Read back what :func:`save` wrote.
+
+    Raises:
+        InputError: DS2TA-140 when the bytes are no such file, DS2TA-141 when its structure is wrong.
+
+    """
+    try:
+        tensors = safetensors.numpy.load(data)
+        length = struct.unpack("<Q", data[:8])[0]
+        header = json.loads(data[8 : 8 + length]).get("__metadata__", {}).get(key)
+    except (safetensors.SafetensorError, ValueError, struct.error, AttributeError, KeyError) as error:
+        raise InputError(Problem("DS2TA-140", f"is not a graph file: {error}", where)) from error
+    if header is None:
+        raise InputError(Problem("DS2TA-140", f"has no {key!r} in its header", where))
+    try:
+        return msgspec.json.decode(header, type=kind), tensors
+    except msgspec.MsgspecError as error:
+        raise InputError(Problem("DS2TA-141", str(error), where)) from error
 
 
 def from_bytes(data: bytes, where: str = "graph") -> Graph:
@@ -79,19 +115,8 @@ def from_bytes(data: bytes, where: str = "graph") -> Graph:
         UnsupportedError: DS2TA-210 or 211 when the ops do not fit together.
 
     """
-    try:
-        tensors = safetensors.numpy.load(data)
-        length = struct.unpack("<Q", data[:8])[0]
-        header = json.loads(data[8 : 8 + length]).get("__metadata__", {}).get(HEADER_KEY)
-    except (safetensors.SafetensorError, ValueError, struct.error, AttributeError, KeyError) as error:
-        raise InputError(Problem("DS2TA-140", f"is not a graph file: {error}", where)) from error
-    if header is None:
-        raise InputError(Problem("DS2TA-140", f"has no {HEADER_KEY!r} in its header", where))
-    try:
-        record = msgspec.json.decode(header, type=_GraphRecord)
-    except msgspec.MsgspecError as error:
-        raise InputError(Problem("DS2TA-141", str(error), where)) from error
-    ops = _build_ops(record.ops, tensors, where)
+    record, tensors = load(data, _GraphRecord, HEADER_KEY, where)
+    ops = build_ops(record.ops, tensors, where)
     graph = Graph(
         record.name,
         record.input_name,
@@ -105,7 +130,14 @@ def from_bytes(data: bytes, where: str = "graph") -> Graph:
     return graph
 
 
-def _build_ops(records: tuple[_OpRecord, ...], tensors: dict[str, np.ndarray[Any, Any]], where: str) -> tuple[Op, ...]:
+def build_ops(records: tuple[OpRecord, ...], tensors: Tensors, where: str) -> tuple[Op, ...]:
+    """Put the ops together again.
+
+    Raises:
+        InputError: DS2TA-141 for unknown or doubled ops, DS2TA-142 for tensors that are missing, unexpected or of the
+            wrong kind; all of them.
+
+    """
     problems: list[Problem] = []
     ops: list[Op] = []
     left = dict(tensors)

@@ -44,9 +44,9 @@ class NativeRuntime(Runtime):
         self._turn = threading.Lock()
 
     @classmethod
-    def from_artifact(cls, artifact: Artifact) -> Self:
+    def from_artifact(cls, artifact: Artifact, threads: int | None = None) -> Self:
         """Open the artifact's graph."""
-        return cls(artifact.graph)
+        return cls(artifact.graph, threads)
 
     def trace(self, inputs: NDArray[np.uint8], wanted: Sequence[str]) -> Trace:
         """Run the inputs.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ds2ta_deploy.errors import Problem, UnsupportedError
 from ds2ta_deploy.graph.intervals import IntArray, Interval
-from ds2ta_deploy.graph.ops.base import Dtype, Op, ValueType, exact_matmul
+from ds2ta_deploy.graph.ops.base import Axes, Dtype, Op, ValueType, exact_matmul
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +24,7 @@ class SplitHeads(Op):
     INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((4,),)
     INPUT_DTYPES: ClassVar[tuple[tuple[Dtype, ...], ...]] = (("uint8",),)
     INTEGERS: ClassVar[dict[str, tuple[int, int]]] = {"heads": (1, 4096)}
+    REARRANGES: ClassVar[bool] = True
 
     heads: int
 
@@ -42,6 +43,15 @@ class SplitHeads(Op):
         time, batch, tokens, width = inputs[0].shape
         return (inputs[0].reshape(time, batch, tokens, self.heads, width // self.heads).swapaxes(2, 3),)
 
+    def infer_axes(self, inputs: Sequence[Axes]) -> tuple[Axes, ...]:
+        """The head comes before the token."""
+        return ((*inputs[0][:2], "head", *inputs[0][2:]),)
+
+    def operands(self, place: tuple[int, ...], *inputs: IntArray) -> dict[str, IntArray]:
+        """The same element in its channel."""
+        time, sample, head, token, channel = place
+        return {"input": inputs[0][time, sample, token, head * (inputs[0].shape[-1] // self.heads) + channel]}
+
 
 @dataclass(frozen=True, eq=False)
 class MergeHeads(Op):
@@ -49,6 +59,7 @@ class MergeHeads(Op):
 
     INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((5,),)
     INPUT_DTYPES: ClassVar[tuple[tuple[Dtype, ...], ...]] = (("int32",),)
+    REARRANGES: ClassVar[bool] = True
 
     def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
         """Join heads and channels."""
@@ -66,6 +77,16 @@ class MergeHeads(Op):
         """Move the heads behind the tokens and join."""
         time, batch, heads, tokens, width = inputs[0].shape
         return (inputs[0].swapaxes(2, 3).reshape(time, batch, tokens, heads * width),)
+
+    def infer_axes(self, inputs: Sequence[Axes]) -> tuple[Axes, ...]:
+        """The head goes into the channel."""
+        return ((*inputs[0][:2], *inputs[0][3:]),)
+
+    def operands(self, place: tuple[int, ...], *inputs: IntArray) -> dict[str, IntArray]:
+        """The same element in its head."""
+        time, sample, token, channel = place
+        head, within = divmod(channel, inputs[0].shape[-1])
+        return {"input": inputs[0][time, sample, head, token, within]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +128,18 @@ class MatMul(Op):
         """Multiply."""
         left, right = inputs
         return (exact_matmul(left, right.swapaxes(-2, -1) if self.transpose_right else right),)
+
+    def infer_axes(self, inputs: Sequence[Axes]) -> tuple[Axes, ...]:
+        """The right side's tokens are keys when it is transposed; otherwise its channels remain."""
+        left, right = inputs
+        return ((*left[:-2], "query", "key") if self.transpose_right else (*left[:3], "token", right[-1]),)
+
+    def operands(self, place: tuple[int, ...], *inputs: IntArray) -> dict[str, IntArray]:
+        """A row of the left side; of the right one a column, which is a row when it is transposed."""
+        left, right = inputs
+        *head, row, column = place
+        rows = right.swapaxes(-2, -1) if not self.transpose_right else right
+        return {"left": left[(*head, row)], "right": rows[(*head, column)]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,3 +193,7 @@ class Lookup(Op):
         """Look up."""
         heads = np.arange(self.table.shape[0])[:, None, None]
         return (self.table.astype(np.int64)[heads, inputs[0]],)
+
+    def operands(self, place: tuple[int, ...], *inputs: IntArray) -> dict[str, IntArray]:
+        """The score and the head's table."""
+        return {"score": inputs[0][place], "table": self.table[place[2]].astype(np.int64)}

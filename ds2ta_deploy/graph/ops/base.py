@@ -12,6 +12,9 @@ from ds2ta_deploy.graph.intervals import IntArray, Interval
 
 Dtype = Literal["uint8", "int16", "int32"]
 
+#: What each axis of a value counts: ``("time step", "sample", "token", "channel")``.
+Axes = tuple[str, ...]
+
 #: Interval that each storage type can hold.
 DTYPE_LIMITS: dict[Dtype, tuple[int, int]] = {"uint8": (0, 255), "int16": (-(2**15), 2**15 - 1), "int32": (-(2**31), 2**31 - 1)}
 
@@ -54,6 +57,8 @@ class Op(ABC):
     ARRAYS: ClassVar[dict[str, tuple[int, tuple[str, ...]]]] = {}
     #: Integer fields: smallest and largest value.
     INTEGERS: ClassVar[dict[str, tuple[int, int]]] = {}
+    #: Whether the op computes nothing: each element of its output is one element of its input, elsewhere.
+    REARRANGES: ClassVar[bool] = False
 
     name: str
     inputs: tuple[str, ...]
@@ -96,6 +101,23 @@ class Op(ABC):
     @abstractmethod
     def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
         """Compute the outputs; this is the op's meaning."""
+
+    def infer_axes(self, inputs: Sequence[Axes]) -> tuple[Axes, ...]:
+        """Return what the axes of the outputs count: as the first input's, unless the class says otherwise."""
+        return (inputs[0],) * self.OUTPUTS
+
+    def operands(self, place: tuple[int, ...], *inputs: IntArray) -> dict[str, IntArray]:
+        """Return the integers that the outputs at ``place`` are computed from, by a word each.
+
+        Args:
+            place: index into the outputs, time and batch included.
+            inputs: the op's inputs, over all time steps.
+
+        Returns:
+            What is read there, inputs and parameters; all of the inputs unless the class says otherwise.
+
+        """
+        return dict(zip(self.inputs, inputs, strict=True))
 
     def require(self, condition: bool, what: str) -> None:  # noqa: FBT001 - reads as a sentence
         """Raise DS2TA-210 with this op's name unless ``condition`` holds."""

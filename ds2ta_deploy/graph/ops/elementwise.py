@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2ta_deploy.graph.intervals import IntArray, Interval
-from ds2ta_deploy.graph.ops.base import Dtype, Op, ValueType
+from ds2ta_deploy.graph.ops.base import Axes, Dtype, Op, ValueType
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +52,14 @@ class InputTable(Op):
         values = self.table.astype(np.int64)[np.arange(self.table.shape[0]), inputs[0]]
         return (values[None] if self.still else values,)
 
+    def infer_axes(self, inputs: Sequence[Axes]) -> tuple[Axes, ...]:
+        """Add the time axis to still pictures."""
+        return (("time step", *inputs[0]) if self.still else inputs[0],)
+
+    def operands(self, place: tuple[int, ...], *inputs: IntArray) -> dict[str, IntArray]:
+        """The pixel and its channel's table."""
+        return {"input": inputs[0][place[1:] if self.still else place], "table": self.table[place[-1]].astype(np.int64)}
+
 
 @dataclass(frozen=True, eq=False)
 class MaxPool2d(Op):
@@ -84,6 +92,12 @@ class MaxPool2d(Op):
             pooled = np.maximum.reduce(parts)
         return (pooled,)
 
+    def operands(self, place: tuple[int, ...], *inputs: IntArray) -> dict[str, IntArray]:
+        """The 3x3 neighbourhood, zero outside the picture."""
+        time, sample, row, column, channel = place
+        padded = np.pad(inputs[0][time, sample, :, :, channel], 1)
+        return {"inputs": padded[2 * row : 2 * row + 3, 2 * column : 2 * column + 3]}
+
 
 @dataclass(frozen=True, eq=False)
 class Add(Op):
@@ -105,6 +119,10 @@ class Add(Op):
         """Add the bounds."""
         return (inputs[0] + inputs[1],)
 
+    def operands(self, place: tuple[int, ...], *inputs: IntArray) -> dict[str, IntArray]:
+        """Both summands."""
+        return {"left": inputs[0][place], "right": inputs[1][place]}
+
     def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
         """Add."""
         return (inputs[0] + inputs[1],)
@@ -116,6 +134,7 @@ class Tokens(Op):
 
     INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((5,),)
     INPUT_DTYPES: ClassVar[tuple[tuple[Dtype, ...], ...]] = (("uint8",),)
+    REARRANGES: ClassVar[bool] = True
 
     def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
         """Join height and width."""
@@ -130,3 +149,12 @@ class Tokens(Op):
         """Reshape."""
         time, batch, height, width, channels = inputs[0].shape
         return (inputs[0].reshape(time, batch, height * width, channels),)
+
+    def infer_axes(self, inputs: Sequence[Axes]) -> tuple[Axes, ...]:
+        """Row and column become the token."""
+        return ((*inputs[0][:2], "token", inputs[0][-1]),)
+
+    def operands(self, place: tuple[int, ...], *inputs: IntArray) -> dict[str, IntArray]:
+        """The pixel."""
+        time, sample, token, channel = place
+        return {"input": inputs[0][(time, sample, *divmod(token, inputs[0].shape[3]), channel)]}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2ta_deploy.graph.intervals import IntArray, Interval
-from ds2ta_deploy.graph.ops.base import Dtype, Op, ValueType, exact_matmul
+from ds2ta_deploy.graph.ops.base import Axes, Dtype, Op, ValueType, exact_matmul
 
 WeightArray = NDArray[np.signedinteger[Any]]
 
@@ -50,6 +50,10 @@ class Linear(Op):
     def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
         """Multiply."""
         return (exact_matmul(inputs[0], self.weight.astype(np.int64).T),)
+
+    def operands(self, place: tuple[int, ...], *inputs: IntArray) -> dict[str, IntArray]:
+        """The token's inputs and the channel's weights."""
+        return {"inputs": inputs[0][place[:-1]], "weights": self.weight[place[-1]].astype(np.int64)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +98,13 @@ class Conv2d(Op):
         patches = np.moveaxis(windows, 4, -1).reshape(*inputs[0].shape[:-1], size * size * channels)
         return (exact_matmul(patches, self.weight.astype(np.int64).reshape(out, -1).T),)
 
+    def operands(self, place: tuple[int, ...], *inputs: IntArray) -> dict[str, IntArray]:
+        """The k x k neighbourhood, zero outside the picture, and the channel's weights, both ``[k, k, in]``."""
+        time, sample, row, column, channel = place
+        size = self.weight.shape[1]
+        padded = np.pad(inputs[0][time, sample], [(size // 2, size // 2), (size // 2, size // 2), (0, 0)])
+        return {"inputs": padded[row : row + size, column : column + size], "weights": self.weight[channel].astype(np.int64)}
+
 
 @dataclass(frozen=True, eq=False)
 class Readout(Op):
@@ -133,3 +144,13 @@ class Readout(Op):
     def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
         """Sum over time and tokens first (the same integers, fewer products)."""
         return (exact_matmul(inputs[0].sum(axis=(0, 2)), self.weight.astype(np.int64).T) + self.bias,)
+
+    def infer_axes(self, inputs: Sequence[Axes]) -> tuple[Axes, ...]:
+        """Samples and classes remain."""
+        return ((inputs[0][1], "class"),)
+
+    def operands(self, place: tuple[int, ...], *inputs: IntArray) -> dict[str, IntArray]:
+        """The sample's inputs summed over time and tokens, the class's weights and bias."""
+        sample, kind = place
+        weights, bias = self.weight[kind].astype(np.int64), self.bias[kind].astype(np.int64)
+        return {"inputs, summed over time and tokens": inputs[0][:, sample].sum(axis=(0, 1)), "weights": weights, "bias": np.asarray(bias)}

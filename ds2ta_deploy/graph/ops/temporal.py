@@ -25,6 +25,7 @@ class Repeat(Op):
     INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((4, 5),)
     INPUT_DTYPES: ClassVar[tuple[tuple[Dtype, ...], ...]] = (("int32",),)
     INTEGERS: ClassVar[dict[str, tuple[int, int]]] = {"time_steps": (1, 1024)}
+    REARRANGES: ClassVar[bool] = True
 
     time_steps: int
 
@@ -40,6 +41,10 @@ class Repeat(Op):
     def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
         """Repeat."""
         return (np.repeat(inputs[0], self.time_steps, axis=0),)
+
+    def operands(self, place: tuple[int, ...], *inputs: IntArray) -> dict[str, IntArray]:
+        """The still value."""
+        return {"input": inputs[0][(0, *place[1:])]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +97,14 @@ class TemporalWindow(Op):
         for lag in range(1, min(self.taps, products.shape[0])):
             current[lag:] += self._attenuate(products[:-lag], lag)
         return (current,)
+
+    def operands(self, place: tuple[int, ...], *inputs: IntArray) -> dict[str, IntArray]:
+        """The products in reach, the present first, the channel's bias, and the window."""
+        now, elsewhere = place[0], place[1:]
+        products = [inputs[0][(now - lag, *elsewhere)] for lag in range(min(self.taps, now + 1))]
+        read = {"products, the present first": products, "bias": self.bias[place[-1]]}
+        read |= {"taps": self.taps, "decay": self.decay, "guard bits": self.guard_bits}
+        return {word: np.asarray(integers, np.int64) for word, integers in read.items()}
 
     def drops_bits(self, time_steps: int) -> bool:
         """Whether the guard bits are too few for a run of so many steps: some tap's shift floors."""
@@ -176,6 +189,15 @@ class Lif(Op):
             spikes[t] = membrane[t] >= self.threshold
             carried = self._leak(np.where(spikes[t] == 1, 0, membrane[t]))
         return spikes, membrane
+
+    def operands(self, place: tuple[int, ...], *inputs: IntArray) -> dict[str, IntArray]:
+        """What the membrane kept after reset and leak, the current, the channel's threshold."""
+        now, elsewhere = place[0], place[1:]
+        kept = np.zeros((), np.int64)
+        if now:
+            spikes, membrane = (made[(now - 1, *elsewhere)] for made in self.execute(inputs[0][:now]))
+            kept = self._leak(membrane * (1 - spikes))
+        return {"membrane before": kept, "current": inputs[0][place], "threshold": self.threshold[place[-1]].astype(np.int64)}
 
     def _leak(self, membrane: IntArray) -> IntArray:
         return (membrane * self.leak_numerator) >> self.leak_shift
