@@ -16,7 +16,7 @@ PYTHON ?= $(call first_working,python3.11 python3)
 PIP_INSTALL := bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-no-torch test-all check format portability clean distclean
+.PHONY: help demo test test-slow test-no-torch test-all faults check format portability clean distclean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -40,6 +40,9 @@ test-no-torch: ## run the tests that need no PyTorch, on Python 3.12 and 3.13 wh
 test-all: .venv/.installed python-3.10 ## run the tests, the slow ones too, then test-no-torch
 	.venv/bin/pytest -m "not portability" $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory test-no-torch
+
+faults: .venv/.installed ## put thousands of faults into artifacts and print how many verification notices
+	.venv/bin/pytest -m "slow or not slow" -s tests/faults $(PYTEST_ARGS)
 
 check: .venv/.installed ## lint, formatting, types
 	.venv/bin/ruff check .

@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from ds2ta_deploy import certificate_check
+from ds2ta_deploy.certificate import Certificate
 from ds2ta_deploy.errors import InputError, Problem
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.graph import Graph
@@ -61,12 +63,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         config: the model's configuration.
         quantization: how it was put on the grid.
         rounding: the rounding rules, in words.
+        certificate: what is proved of the graph; None where there is no whole graph, as in a reproducer.
         parity: what was compared before the artifact was released; empty when verification was switched off.
         files: every other file of the artifact, by relative path.
 
     """
 
-    schema: Literal["ds2ta-artifact/1"] = "ds2ta-artifact/1"
+    schema: Literal["ds2ta-artifact/2"] = "ds2ta-artifact/2"
     target: str
     inline: bool = False
     versions: dict[str, str]
@@ -74,6 +77,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     config: dict[str, Any]
     quantization: dict[str, Any]
     rounding: str
+    certificate: Certificate | None = None
     parity: tuple[ParityEntry, ...] = ()
     files: dict[str, FileEntry]
 
@@ -174,6 +178,18 @@ class Artifact:
         prove(graph, profile_of(graph))
         return graph
 
+    def check_certificate(self) -> int:
+        """Derive every entry of the certificate again, by code that shares nothing with the proof; return their number.
+
+        Raises:
+            InputError: DS2TA-170 when there is none or an entry differs, 171 when the graph cannot be followed.
+
+        """
+        if self.manifest.certificate is None:
+            raise InputError(Problem("DS2TA-170", "has no certificate of the graph", str(self.path / MANIFEST), "export again"))
+        certificate: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self.manifest.certificate))
+        return certificate_check.check(self.read(GRAPH), certificate, str(self.path / MANIFEST))
+
 
 def _read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST
@@ -187,7 +203,7 @@ def _read_manifest(path: Path) -> Manifest:
     except OSError as error:
         raise InputError(Problem("DS2TA-150", f"cannot be read: {error.strerror}", str(file))) from error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(Problem("DS2TA-151", f"is not a manifest this version knows: {error}", str(file))) from error
+        raise InputError(Problem("DS2TA-151", f"is not a manifest this version knows: {error}", str(file), "export again")) from error
 
 
 def _is_inside(name: str) -> bool:

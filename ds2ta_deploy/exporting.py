@@ -20,6 +20,7 @@ from ds2ta_deploy.artifact import (
     encode_json,
     writer_versions,
 )
+from ds2ta_deploy.certificate import certify
 from ds2ta_deploy.datasets import npz_bytes
 from ds2ta_deploy.errors import InputError, ParityError, Problem, UsageError
 from ds2ta_deploy.graph import serialize
@@ -30,7 +31,7 @@ from ds2ta_deploy.runtimes.base import RUNTIMES, Runtime, open_runtime
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
 from ds2ta_deploy.staging import stage
 from ds2ta_deploy.synthetic import synthetic_pixels
-from ds2ta_deploy.targets import find_target
+from ds2ta_deploy.targets import TargetOptions, find_target
 from ds2ta_deploy.verification import Values, wanted_values
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 #: Number of synthetic samples that an export is verified on when no inputs are given.
 SYNTHETIC_SAMPLES = 8
+
+#: Facts of a graph that say how its model was put on the grid.
+_SETTINGS = ("profile", "weight_bits", "first_layer_bits", "thresholds")
 
 
 def default_inputs(graph: Graph) -> NDArray[np.uint8]:
@@ -56,6 +60,7 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
     checkpoint: str | Path | None = None,
     inputs: NDArray[np.uint8] | None = None,
     inline: bool = False,
+    lowering: str = "custom",
     verify: bool = True,
     runtimes: str | Sequence[str] | None = None,
     lava_python: str | Path | None = None,
@@ -74,6 +79,7 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
         checkpoint: the file behind the model; its hash goes into the manifest.
         inputs: uint8 golden inputs; synthetic ones by default.
         inline: expand the ONNX functions, for engines that have none.
+        lowering: ``stock`` puts populations on Lava's own processes where these compute the same integers.
         verify: compare before the artifact gets its name.
         runtimes: names of the runtimes to verify with, of which one must run the exported files; by default the target's.
         lava_python: interpreter that has Lava, for the runtime ``lava``; the present one by default.
@@ -83,7 +89,7 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
 
     Raises:
         UsageError: DS2TA-501 the output exists, 502 it cannot be written, 506 unknown target, 509 no runtime
-            would run the exported files, 511 ``inline`` for a target without functions.
+            would run the exported files, 511 ``inline`` or ``lowering`` for a target to which they mean nothing.
         UnsupportedError: when the graph does not fit the target.
         ParityError: when an integer differs; the artifact is then left as ``OUT.failed``.
 
@@ -93,8 +99,8 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
 
     """
     chosen = find_target(target)
-    if inline and not chosen.inlines:
-        raise UsageError(Problem("DS2TA-511", f"the target {target!r} has no functions to expand", mend="leave --inline out"))
+    options = TargetOptions(inline, lowering)
+    chosen.check(options)
     runtimes = chosen.verify_with if runtimes is None else [runtimes] if isinstance(runtimes, str) else runtimes
     python = None if lava_python is None else Path(lava_python)
     if verify:
@@ -103,7 +109,7 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
     graph.check_input(inputs)
     manifest = _manifest(graph, target, model, checkpoint, inline=inline)
     with stage(Path(out)) as staging:
-        staging.write({GRAPH: serialize.to_bytes(graph), **chosen.write(graph, inline)})
+        staging.write({GRAPH: serialize.to_bytes(graph), **chosen.write(graph, options)})
         staged = staging.artifact(manifest)
         baseline, others = _contestants(graph, model, runtimes, staged, python) if verify else (ReferenceRuntime(graph), [])
         report = compare_runtimes(graph, inputs, baseline, others, wanted_values(graph, values), progress=progress)
@@ -150,7 +156,7 @@ def _contestants(
 
 def _manifest(graph: Graph, target: str, model: "Ds2ta | None", checkpoint: str | Path | None, *, inline: bool) -> Manifest:
     """Say what the artifact is made from."""
-    settings: dict[str, Any] = {name: graph.facts[name] for name in ("profile", "weight_bits", "first_layer_bits") if name in graph.facts}
+    settings: dict[str, Any] = {name: graph.facts[name] for name in _SETTINGS if name in graph.facts}
     return Manifest(
         target=target,
         inline=inline,
@@ -159,6 +165,7 @@ def _manifest(graph: Graph, target: str, model: "Ds2ta | None", checkpoint: str 
         config={} if model is None else msgspec.to_builtins(model.config),
         quantization=settings,
         rounding=str(graph.facts.get("rounding", "")),
+        certificate=certify(graph),
         files={},
     )
 

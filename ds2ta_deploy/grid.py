@@ -40,6 +40,22 @@ def fold_norm(layer: SpikingLinear | SpikingConv2d, name: str = "") -> tuple[Ten
     return weight, folded
 
 
+def integer_thresholds(weight: Tensor, theta: float, largest: int, most: int, *, shared: bool) -> Tensor:
+    """Integer thresholds ``[out]`` of a layer with folded weights ``[out, K]`` and the real threshold ``theta``.
+
+    ``theta_c = floor(largest theta / max|W'_c|)``, clipped to 1..most; a ``shared`` one takes the maximum over the whole
+    layer, so that all channels have the same threshold and the same scale.
+
+    Example:
+        >>> integer_thresholds(torch.tensor([[0.5], [0.25]]), 1.0, 127, 2**14, shared=False).tolist()
+        [254.0, 508.0]
+
+    """
+    peak = weight.abs().amax(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
+    peak = peak.max().expand_as(peak) if shared else peak
+    return (largest * theta / peak).floor().clamp(1, most)
+
+
 def leak_fraction(membrane_time_constant: float) -> tuple[int, int]:
     """Return ``(numerator, shift)`` with ``numerator / 2^shift`` nearest to ``1 - 1/tau_m``, the smallest shift that is exact.
 

@@ -129,6 +129,8 @@ def compare_runtimes(
 ) -> ParityReport:
     """Run every runtime on the inputs, batch by batch, and compare every wanted value with the baseline's.
 
+    What a runtime hides is not asked of it; the number of values in its result tells.
+
     Args:
         graph: gives the order and the batch axis of the values.
         inputs: uint8, the network's input.
@@ -148,14 +150,15 @@ def compare_runtimes(
         raise UsageError(Problem("DS2TA-507", "there is no sample to compare", graph.input_name))
     report = ParityReport(samples, baseline.name, [RuntimeResult(runtime.name) for runtime in others])
     digest = Digest(graph, wanted)
+    visible = [tuple(name for name in wanted if name not in runtime.hidden) for runtime in others]
     outputs = []
     for start, stop in _batches(graph, wanted, samples):
         batch = inputs.take(range(start, stop), axis)
         expected = baseline.trace(batch, wanted)
         digest.update(expected)
         outputs.append(expected[graph.output])
-        for runtime, result in zip(others, report.results, strict=True):
-            _tally(result, baseline.name, expected, runtime.trace(batch, wanted), graph, wanted, start)
+        for runtime, result, names in zip(others, report.results, visible, strict=True):
+            _tally(result, baseline.name, expected, runtime.trace(batch, names), graph, names, start)
         if progress is not None:
             progress(stop)
     report.hashes, report.firing_rates = digest.hashes(), digest.rates()

@@ -23,7 +23,15 @@ from ds2ta_deploy.graph.ops import Readout as ReadoutOp
 from ds2ta_deploy.graph.ops import TemporalWindow as WindowOp
 from ds2ta_deploy.graph.ops import ValueType
 from ds2ta_deploy.graph.ranges import PROFILES, Profile
-from ds2ta_deploy.grid import fold_norm, leak_fraction, leak_is_exact, quantize_readout, quantize_table, simplest_fraction
+from ds2ta_deploy.grid import (
+    fold_norm,
+    integer_thresholds,
+    leak_fraction,
+    leak_is_exact,
+    quantize_readout,
+    quantize_table,
+    simplest_fraction,
+)
 from ds2ta_deploy.models.attention import Denoiser, GuardBits, IntegerDenoiser, Scale, SpikingAttention
 from ds2ta_deploy.models.config import Ds2taConfig
 from ds2ta_deploy.models.ds2ta import Ds2ta, IntegerPixelEncoder, IntegerReadout, PixelEncoder
@@ -32,6 +40,9 @@ from ds2ta_deploy.models.neurons import IntegerLif, Lif
 
 #: Largest integer threshold of a layer, and of the first layer.
 MAX_THRESHOLD, MAX_FIRST_THRESHOLD = 2**14, 2**20
+
+#: What the channels of a layer may have: a threshold each, or one for all of them.
+THRESHOLDS = ("channel", "layer")
 
 #: Fewest bits that the readout's weights are narrowed to.
 MIN_READOUT_BITS = 4
@@ -47,12 +58,15 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         profile: ``cpu`` (32-bit state) or ``loihi`` (24-bit state); decides the guard bits.
         weight_bits: bits of all weights but the first layer's, 2..8.
         first_layer_bits: bits of the first layer's weights and input table, 8..12.
+        thresholds: ``channel`` gives every output channel of a layer a scale and so an integer threshold of its own;
+            ``layer`` gives all of them the same, which engines need whose neurons share a threshold.
 
     """
 
     profile: str = "cpu"
     weight_bits: int = 8
     first_layer_bits: int = 10
+    thresholds: str = "channel"
 
     def validate(self) -> None:
         """Raise UsageError (DS2TA-510) naming every setting outside its range."""
@@ -63,6 +77,9 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             problems.append(Problem("DS2TA-510", f"is {self.weight_bits}, must lie in 2..8", "weight_bits"))
         if not 8 <= self.first_layer_bits <= 12:
             problems.append(Problem("DS2TA-510", f"is {self.first_layer_bits}, must lie in 8..12", "first_layer_bits"))
+        if self.thresholds not in THRESHOLDS:
+            known = f"known: {', '.join(THRESHOLDS)}"
+            problems.append(Problem("DS2TA-510", f"{self.thresholds!r} is not known", "thresholds", known))
         if problems:
             raise UsageError(problems)
 
@@ -81,8 +98,9 @@ def quantize(model: Ds2ta, settings: Quantization | None = None) -> Ds2ta:
 
     For every output channel c with folded weights W' and threshold theta, ``theta_c = floor(q_max theta /
     max|W'_c|)`` and ``W_c = round(W'_c theta_c / theta)``: the membrane lives in units of ``theta / theta_c``
-    and no multiplier is needed at run time. Guard bits of the temporal windows are the exact ones where
-    the profile's state is provably wide enough, otherwise the most that fit; so are the bits of the readout.
+    and no multiplier is needed at run time. With thresholds a ``layer`` the maximum is the layer's. Guard bits of the
+    temporal windows are the exact ones where the profile's state is provably wide enough, otherwise the most that
+    fit; so are the bits of the readout.
 
     Raises:
         UsageError: DS2TA-510 for settings out of range.
@@ -234,8 +252,7 @@ class _Quantizer:
         if not isinstance(neuron, Lif):
             raise UnsupportedError(Problem("DS2TA-202", "the neuron is not a trained one", name))
         theta, largest = self._threshold(neuron), 2 ** (bits - 1) - 1
-        peak = weight.abs().amax(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
-        threshold = (largest * theta / peak).floor().clamp(1, most)
+        threshold = integer_thresholds(weight, theta, largest, most, shared=self.settings.thresholds == "layer")
         integer_bias = (bias * threshold / theta).round()
         if (integer_bias.abs() >= 2**31).any():
             channel = int(integer_bias.abs().argmax())

@@ -11,47 +11,75 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class TargetOptions:
+    """What a target may be told besides the graph; the defaults suit every target.
+
+    Attributes:
+        inline: expand the ONNX functions.
+        lowering: ``stock`` puts populations on the engine's own processes where these compute the same integers.
+
+    """
+
+    inline: bool = False
+    lowering: str = "custom"
+
+
+@dataclass(frozen=True)
 class Target:
     """Something to export to.
 
     Attributes:
         name: as given to ``--target``.
         about: one line for people.
-        write: graph -> files of the target, by name relative to the artifact; takes ``inline`` where that means something.
+        write: graph -> files of the target, by name relative to the artifact.
         profile: widths that a model is frozen under unless others are asked for.
         verify_with: runtimes that an export is compared on unless others are named.
         run_with: runtime that runs an artifact unless another is named.
         inlines: whether it has functions to expand.
         holds: names of the targets whose files it writes; by default its own.
+        lowerings: how its processes may be expressed.
 
     """
 
     name: str
     about: str
-    write: "Callable[[Graph, bool], dict[str, bytes]]"
+    write: "Callable[[Graph, TargetOptions], dict[str, bytes]]"
     profile: str
     verify_with: tuple[str, ...]
     run_with: str
     inlines: bool = False
     holds: tuple[str, ...] = ()
+    lowerings: tuple[str, ...] = ("custom",)
 
     def __post_init__(self) -> None:
         """Let a target that holds no others hold itself."""
         if not self.holds:
             object.__setattr__(self, "holds", (self.name,))
 
+    def check(self, options: TargetOptions) -> None:
+        """Raise UsageError (DS2TA-511) for every option that means nothing to this target."""
+        problems = []
+        if options.inline and not self.inlines:
+            what = f"the target {self.name!r} has no functions to expand"
+            problems.append(Problem("DS2TA-511", what, mend="leave --inline out"))
+        if options.lowering not in self.lowerings:
+            what = f"the target {self.name!r} has no lowering {options.lowering!r}"
+            problems.append(Problem("DS2TA-511", what, mend=f"--lowering {' or '.join(self.lowerings)}"))
+        if problems:
+            raise UsageError(problems)
 
-def _write_onnx(graph: "Graph", inline: bool) -> dict[str, bytes]:  # noqa: FBT001 - called by position only
+
+def _write_onnx(graph: "Graph", options: TargetOptions) -> dict[str, bytes]:
     from ds2ta_deploy.artifact import MODEL
     from ds2ta_deploy.exporters.onnx import to_onnx
 
-    return {MODEL: to_onnx(graph, inline=inline).SerializeToString(deterministic=True)}
+    return {MODEL: to_onnx(graph, inline=options.inline).SerializeToString(deterministic=True)}
 
 
-def _write_lava(graph: "Graph", _inline: bool) -> dict[str, bytes]:  # noqa: FBT001 - called by position only
+def _write_lava(graph: "Graph", options: TargetOptions) -> dict[str, bytes]:
     from ds2ta_deploy.exporters.lava import to_lava
 
-    return to_lava(graph)
+    return to_lava(graph, "stock" if options.lowering == "stock" else "custom")
 
 
 _ONNX = Target(
@@ -71,11 +99,12 @@ _LAVA = Target(
     profile="loihi",
     verify_with=("lava", "lava-stepper"),
     run_with="lava-stepper",
+    lowerings=("custom", "stock"),
 )
 
 
-def _write_all(graph: "Graph", inline: bool) -> dict[str, bytes]:  # noqa: FBT001 - called by position only
-    return {**_ONNX.write(graph, inline), **_LAVA.write(graph, inline)}
+def _write_all(graph: "Graph", options: TargetOptions) -> dict[str, bytes]:
+    return {**_ONNX.write(graph, options), **_LAVA.write(graph, options)}
 
 
 #: One graph for every engine: the strictest profile decides, so that all of them compute the same integers.
@@ -88,6 +117,7 @@ _ALL = Target(
     run_with=_ONNX.run_with,
     inlines=True,
     holds=(_ONNX.name, _LAVA.name),
+    lowerings=_LAVA.lowerings,
 )
 
 #: Every target, by name.

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, Artifact
+from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, GRAPH, Artifact
 from ds2ta_deploy.datasets import read_arrays
 from ds2ta_deploy.errors import InputError, Problem, UsageError
 from ds2ta_deploy.graph.graph import Graph
@@ -48,9 +48,10 @@ def verify(
     values: Values | None = None,
     progress: Progress | None = None,
 ) -> ParityReport:
-    """Compare runtimes with each other and with the recorded hashes.
+    """Check the certificate, then compare runtimes with each other and with the recorded hashes.
 
-    The baseline is the quantized PyTorch model when it can run, otherwise the graph's own execution.
+    The baseline is the quantized PyTorch model when it can run, otherwise the graph's own execution. A graph that
+    was modified, where that was allowed, is not the one that was certified: it is compared only.
 
     Args:
         artifact: what to verify, opened or its directory.
@@ -66,7 +67,7 @@ def verify(
         The report; ``report.passed`` says whether not one integer differs.
 
     Raises:
-        InputError: when artifact or inputs are invalid.
+        InputError: when artifact or inputs are invalid; DS2TA-170 when the certificate does not hold.
         MissingRuntimeError: when a runtime is not installed.
         UsageError: DS2TA-507 without a sample, 509 when nothing would be compared.
 
@@ -77,6 +78,8 @@ def verify(
     """
     opened = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
     graph = opened.graph
+    if GRAPH not in opened.modified:
+        opened.check_certificate()
     golden = None
     if inputs is None:
         inputs = golden_inputs(opened)

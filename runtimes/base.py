@@ -38,6 +38,11 @@ class Runtime(ABC):
 
     name: ClassVar[str]
 
+    @property
+    def hidden(self) -> frozenset[str]:
+        """Names of values of the network that this runtime computes in another form, or not at all, and cannot give."""
+        return frozenset()
+
     @abstractmethod
     def trace(self, inputs: NDArray[np.uint8], wanted: Sequence[str]) -> Trace:
         """Run the inputs and return the wanted values and always the output.

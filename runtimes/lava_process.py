@@ -1,12 +1,14 @@
 """Runtimes ``lava`` and ``lava-stepper``: the exported package, run by an interpreter of its own."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2ta_deploy.artifact import Artifact
-from ds2ta_deploy.errors import Ds2taError, InputError, MissingRuntimeError, Problem, RuntimeFailedError
+from ds2ta_deploy.errors import Ds2taError, InputError, MissingRuntimeError, Problem, RuntimeFailedError, UsageError
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.lava_package import INSTALL, LAVA, PACKAGE, package_files
 from ds2ta_deploy.runtimes.base import Runtime, Trace, require_known
@@ -78,7 +80,7 @@ class LavaStepperRuntime(Runtime):
 
         Raises:
             InputError: DS2TA-120 or 121 for inputs that do not fit; DS2TA-163 for files that hold no network.
-            UsageError: DS2TA-505 when a wanted value is no value of the network.
+            UsageError: DS2TA-505 when a wanted value is no value of the network, 512 when it is inside a stock process.
             MissingRuntimeError: DS2TA-403 when the interpreter cannot import Lava.
             RuntimeFailedError: DS2TA-601 when a process raised, 602 when one died, 603 after the deadline, 604 when Lava
                 itself failed. No process and no shared memory is left behind.
@@ -86,6 +88,7 @@ class LavaStepperRuntime(Runtime):
         """
         self._graph.check_input(inputs)
         require_known(self._graph, wanted)
+        self._require_visible(wanted)
         samples = inputs.shape[self._graph.input_type.shape.index(None)]
         steps = max(kind.shape[0] or 1 for name, kind in self._graph.types.items() if name != self._graph.output)
         deadline = START_SECONDS + STEP_SECONDS * samples * steps if self._deadline is None else self._deadline
@@ -97,6 +100,13 @@ class LavaStepperRuntime(Runtime):
             self._run([*command, "--parent", str(os.getpid()), "--values", *wanted], Path(folder, "errors"), deadline + _GRACE)
             with np.load(made) as file:
                 return {name: file[name] for name in dict.fromkeys([*wanted, self._graph.output])}
+
+    def _require_visible(self, wanted: Sequence[str]) -> None:
+        """Raise UsageError for every wanted value that a stock process computes in another form and does not show."""
+        inner = [name for name in wanted if name in self.hidden]
+        if inner:
+            what, advice = f"is inside one of Lava's own processes, and the runtime {self.name!r} cannot show it", "use lava-stepper"
+            raise UsageError(Problem("DS2TA-512", what, name, advice) for name in inner)
 
     def _command(self) -> list[str]:
         return [str(self._python), "-m", PACKAGE]
@@ -148,6 +158,23 @@ class LavaRuntime(LavaStepperRuntime):
 
     name: ClassVar[str] = "lava"
     engine: ClassVar[str] = "lava"
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """Products, currents and membranes of the populations that run on Lava's own processes."""
+        return self._inside_stock
+
+    @cached_property
+    def _inside_stock(self) -> frozenset[str]:
+        file = self._directory / "graph.json"
+        try:
+            processes = json.loads(file.read_text(encoding="utf-8"))["processes"]
+            stock = [process for process in processes if process.get("lowering") == "stock"]
+            return frozenset(
+                name for process in stock for step in process["steps"] for name in step["outputs"] if name != process["output"]
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(Problem("DS2TA-163", f"holds no network: {type(error).__name__}: {error}", str(file))) from error
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -4,19 +4,65 @@ import importlib.util
 import time
 from pathlib import Path
 
+import builders
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from support import FACTS
 
 from ds2ta_deploy.exporters.lava import to_lava
+from ds2ta_deploy.exporters.lava.lowering import LoweringKind
+from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.graph import Graph
 
 
-def write_export(graph: Graph, directory: Path) -> Path:
+def write_export(graph: Graph, directory: Path, lowering: LoweringKind = "custom") -> Path:
     """Write the files of the export and return the directory that holds them."""
-    for name, data in to_lava(graph).items():
+    for name, data in to_lava(graph, lowering).items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return directory / "lava"
+
+
+def stock_network(steps: int, seed: int = 1, *, scale: int = 1) -> tuple[Graph, NDArray[np.uint8]]:
+    """Return a network with three populations that Lava's own processes express, and inputs for which all of them fire.
+
+    Two of them follow each other, a residual goes around them and gives counts to the third, and one around that. Weights,
+    biases and thresholds are small, so that membranes often meet a threshold exactly and often are negative.
+
+    Args:
+        steps: T.
+        seed: of weights and inputs.
+        scale: a factor of all numbers of the three, up to 25; the larger, the sooner a leak that is not 1/2 shows.
+
+    """
+    inputs = np.random.default_rng(seed).integers(0, 256, (steps, 5, 3, 4, 2), dtype=np.uint8)
+    draft = builders.Draft(inputs, seed)
+    value = draft.add(ops.InputTable, "encoder", ["images"], "input_values", table=draft.integers(500, (2, 256), np.int16), still=0)
+    value = draft.add(ops.Tokens, "flatten", [draft.conv("conv", value, 6, first=True)], "tokens")
+    hidden = _with_one_threshold(draft, "blocks.0.mlp.fc1", value, 8, scale)
+    value = draft.residual("blocks.0.sum", value, _with_one_threshold(draft, "blocks.0.mlp.fc2", hidden, 6, scale))
+    value = draft.residual("blocks.1.sum", value, _with_one_threshold(draft, "blocks.1.fc", value, 6, scale))
+    weight = draft.integers(127, (3, 6), np.int8)
+    draft.add(ops.Readout, "head", [value], "head.logits", weight=weight, bias=np.zeros(3, np.int32))
+    kind = ops.ValueType((steps, None, 3, 4, 2), "uint8")
+    return Graph("stock", "images", kind, tuple(draft.ops), "head.logits", 1.0, {**FACTS, "thresholds": "layer"}), inputs
+
+
+#: Populations of :func:`stock_network` that Lava's own processes express.
+STOCK = ("blocks.0.mlp.fc1", "blocks.0.mlp.fc2", "blocks.1.fc")
+
+
+def _with_one_threshold(draft: builders.Draft, name: str, value: str, out: int, scale: int) -> str:
+    """Append a spiking linear layer whose channels share a threshold, met exactly now and then; biases of both signs."""
+    weight = draft.integers(5, (out, draft.values[value].shape[-1]), np.int8) * np.int8(scale)
+    made = draft.add(ops.Linear, f"{name}.weights", [value], f"{name}.product", weight=weight)
+    current = draft.window(name, made, np.resize(np.array([2, -3, 1, -1, 0], np.int32), out) * np.int32(scale))
+    first = draft.values[current][0]
+    threshold = np.full(out, max(int(np.quantile(first, 0.75, method="higher")), 1), np.int32)
+    outputs = (f"{name}.spikes", f"{name}.membrane")
+    return draft.add(ops.Lif, name, [current], *outputs, threshold=threshold, leak_numerator=1, leak_shift=1)
 
 
 #: Marks tests that need the real Lava.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from ds2ta_deploy.artifact import MANIFEST, FileEntry, Manifest
+from ds2ta_deploy.certificate import Certificate
 from ds2ta_deploy.errors import UnsupportedError
 from ds2ta_deploy.exporters.onnx import to_onnx
 from ds2ta_deploy.graph import ops
@@ -31,6 +32,7 @@ FACTS: dict[str, str | int | float] = {
     "profile": "cpu",
     "weight_bits": 8,
     "first_layer_bits": 10,
+    "thresholds": "channel",
     "rounding": "none",
     "leak_exact": 0,
     "classes": builders.CLASSES,
@@ -206,7 +208,9 @@ def rewrite(path: Path, name: str, data: bytes, *, rehash: bool = False) -> Path
 
 def some_manifest(**changes: Any) -> Manifest:
     """Return a manifest for artifacts that hold nothing in particular."""
+    certificate = Certificate(graph="", profile="cpu", bounds=(), tables=(), products=())
     fields: dict[str, Any] = {"target": "onnx", "versions": {}, "config": {}, "quantization": {}, "rounding": "", "files": {}}
+    fields["certificate"] = certificate
     return Manifest(**(fields | changes))
 
 

@@ -174,7 +174,7 @@ def test_what_is_no_artifact_is_refused(tmp_path, kind):
         b"null",
         b"{}",
         b"\xff\xfe",
-        b'{"schema": "ds2ta-artifact/1"}',
+        b'{"schema": "ds2ta-artifact/2"}',
         b"[" * 100_000,
         b'{"schema": ' + b"[" * 100_000,
     ],
@@ -190,7 +190,8 @@ def test_a_manifest_that_is_none_is_refused(written, data):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("schema", "ds2ta-artifact/2"),
+        ("schema", "ds2ta-artifact/1"),
+        ("schema", "ds2ta-artifact/3"),
         ("schema", 1),
         ("target", None),
         ("files", []),

@@ -60,7 +60,7 @@ def test_the_manifest_says_where_the_graph_is_from(graph, small_inputs, tmp_path
     (tmp_path / "checkpoint").write_bytes(b"checkpoint")
     manifest = export(graph, "onnx", tmp_path / "out", inputs=small_inputs, checkpoint=tmp_path / "checkpoint").manifest
     assert (manifest.checkpoint, manifest.config) == (FileEntry.of(b"checkpoint"), {})
-    assert manifest.quantization == {"profile": "cpu", "weight_bits": 8, "first_layer_bits": 10}
+    assert manifest.quantization == {"profile": "cpu", "weight_bits": 8, "first_layer_bits": 10, "thresholds": "channel"}
     assert manifest.rounding == graph.facts["rounding"]
 
 

@@ -104,6 +104,7 @@ def test_the_frozen_graph_computes_what_the_model_computes(changes):
         {"weight_bits": 6, "first_layer_bits": 8},
         {"first_layer_bits": 12},
         {"profile": "loihi", "weight_bits": 4, "first_layer_bits": 8},
+        {"thresholds": "layer"},
     ],
     ids=str,
 )
@@ -194,6 +195,7 @@ def test_the_graph_says_what_it_is(tiny_quantized, tiny_graph):
         "profile": "cpu",
         "weight_bits": 8,
         "first_layer_bits": 10,
+        "thresholds": "channel",
         "rounding": ROUNDING,
     }
     assert expected.items() <= tiny_graph.facts.items()

@@ -92,6 +92,25 @@ def test_the_weights_use_the_grid_they_are_given(tiny_quantized):
         assert (peaks * (thresholds + 1) / thresholds >= largest - 1).all(), name
 
 
+def test_a_threshold_a_layer_is_the_smallest_of_its_channels_and_changes_nothing_else(tiny_model, tiny_quantized):
+    quantized = quantize(tiny_model, Quantization(thresholds="layer"))
+    for name in (*CONVOLUTIONS, *LINEAR):
+        own, shared = layer_of(tiny_quantized, name), layer_of(quantized, name)
+        guard, own_guard = ((layer.window.unit if getattr(layer, "window", None) is not None else 1) for layer in (shared, own))
+        (threshold,) = set((shared.neuron.threshold.flatten() / guard).tolist())
+        assert threshold == min((own.neuron.threshold.flatten() / own_guard).tolist())
+        folded, bias = fold_norm(layer_of(tiny_model, name))
+        unit = input_unit(tiny_model, quantized) if name == "patch.stages.0" else 1.0
+        scale = threshold / theta(layer_of(tiny_model, name).neuron)
+        assert torch.equal(shared.weight, (folded.double() * unit * scale).round())
+        assert torch.equal(shared.bias, (bias * scale).round())
+        assert len(set(own.neuron.threshold.flatten().tolist())) > 1
+    assert torch.equal(quantized.encoder.table, tiny_quantized.encoder.table)
+    assert torch.equal(quantized.head.weight, tiny_quantized.head.weight)
+    assert torch.equal(quantized.blocks[0].attn.denoiser.table, tiny_quantized.blocks[0].attn.denoiser.table)
+    assert torch.equal(quantized.blocks[0].attn.neuron.threshold, tiny_quantized.blocks[0].attn.neuron.threshold)
+
+
 def scaled(name: str, factor: float):
     def change(model: Ds2ta) -> None:
         layer_of(model, name).norm.weight.mul_(factor)

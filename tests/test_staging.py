@@ -55,7 +55,7 @@ def test_a_path_may_be_a_string(written):
 
 def test_the_manifest_holds_hash_and_size_of_every_file_in_order(written):
     manifest = read_manifest(written)
-    assert manifest["schema"] == "ds2ta-artifact/1"
+    assert manifest["schema"] == "ds2ta-artifact/2"
     assert manifest["files"] == {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in FILES.items()}
     assert list(manifest["files"]) == sorted(FILES)
 

@@ -17,6 +17,7 @@ from ds2ta_deploy.cli.options import (
     progress,
     runtime_option,
     say,
+    thresholds_option,
     values_option,
 )
 from ds2ta_deploy.targets import TARGETS, find_target
@@ -36,12 +37,13 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Directory to write; by default the checkpoint's name and the target."
 )
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file with profile, weight_bits, first_layer_bits.")
+@click.option("--config", type=click.Path(path_type=Path), help="TOML file with profile, weight_bits, first_layer_bits, thresholds.")
 @click.option(
     "--profile", type=click.Choice(["cpu", "loihi"]), help="Widths to freeze under: 32-bit state, or 24-bit.  [default: the target's]"
 )
 @click.option("--weight-bits", type=click.IntRange(2, 8), help="Bits of the weights behind the first layer.  [default: 8]")
 @click.option("--first-layer-bits", type=click.IntRange(8, 12), help="Bits of the first layer's weights and inputs.  [default: 10]")
+@thresholds_option
 @click.option(
     "--inputs",
     type=click.Path(path_type=Path),
@@ -50,6 +52,13 @@ if TYPE_CHECKING:
 )
 @click.option("--samples", type=click.IntRange(1), default=256, show_default=True, help="Most samples of the inputs to verify on.")
 @click.option("--inline", is_flag=True, help="Expand the ONNX functions, for engines that have none.")
+@click.option(
+    "--lowering",
+    type=click.Choice(["custom", "stock"]),
+    default="custom",
+    show_default=True,
+    help="Lava processes: all ours, or Lava's own Sparse and LIFReset where these compute the same integers.",
+)
 @click.option("--verify/--no-verify", default=True, help="Compare the runtimes before the artifact is released.", show_default=True)
 @runtime_option("Runtime to verify with, besides torch; may be repeated; 'all' for every one.  [default: the target's]", multiple=True)
 @values_option
@@ -63,6 +72,7 @@ def command(
     inputs: Path | None,
     samples: int,
     inline: bool,
+    lowering: str,
     verify: bool,
     runtime: tuple[str, ...],
     values: Any,
@@ -102,6 +112,7 @@ def command(
             checkpoint=checkpoint,
             inputs=pixels,
             inline=inline,
+            lowering=lowering,
             verify=verify,
             runtimes=names,
             lava_python=lava_python,
@@ -118,12 +129,14 @@ def command(
             "is not proved exact; --profile loihi keeps every value within",
             warning=True,
         )
+    lowered = _lowered(graph) if lowering == "stock" else None
     if as_json:
         print_json(
             {
                 "artifact": str(out),
                 "files": msgspec.to_builtins(artifact.manifest.files),
                 "parity": parity_json(reports[0]) if verify else None,
+                **({} if lowered is None else {"lowering": lowered}),
             }
         )
         return
@@ -131,6 +144,18 @@ def command(
         print_table(parity_table(reports[0]))
         print_rates(reports[0])
     say(f"wrote {out}{'' if verify else ' (not verified)'}")
+
+
+def _lowered(graph: "Graph") -> dict[str, Any]:
+    """Say which populations run on Lava's own processes, and why each of the others does not."""
+    from ds2ta_deploy.exporters.lava.lowering import plan
+
+    planned = plan(graph, "stock")
+    total = len(planned.stock) + len(planned.why_not)
+    say(f"{len(planned.stock)} of {total} populations run on Lava's own processes: {', '.join(planned.stock)}")
+    for name, reason in planned.why_not.items():
+        say(f"{name} does not: {reason}")
+    return {"stock": list(planned.stock), "why_not": planned.why_not}
 
 
 def _beside(checkpoint: Path) -> Path | None:
@@ -166,7 +191,7 @@ def read_settings(config: Path | None, given: dict[str, Any], profile: str = "cp
             raise InputError(Problem("DS2TA-111", p.what, f"{config}: {p.where}", p.mend) for p in error.problems) from error
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
             raise InputError(
-                Problem("DS2TA-111", str(error), str(config), "known settings: profile, weight_bits, first_layer_bits")
+                Problem("DS2TA-111", str(error), str(config), "known settings: profile, weight_bits, first_layer_bits, thresholds")
             ) from error
     settings = msgspec.structs.replace(settings, **{name: value for name, value in given.items() if value is not None})
     settings.validate()

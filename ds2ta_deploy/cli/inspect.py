@@ -8,27 +8,51 @@ import click
 from ds2ta_deploy.cli.options import allow_modified_option, artifact_argument, json_option, print_json, printable
 
 if TYPE_CHECKING:
-    from ds2ta_deploy.artifact import Manifest
+    from ds2ta_deploy.artifact import Artifact, Manifest
     from ds2ta_deploy.report import PopulationEntry, Report
 
 
 @click.command("inspect", epilog="Example: ds2ta inspect OUT --json")
 @artifact_argument
 @allow_modified_option
+@click.option("--certificate", is_flag=True, help="Show what is proved of the graph instead, after deriving it a second time.")
 @json_option
-def command(artifact: Path, allow_modified: bool, as_json: bool) -> None:
-    """Show what ARTIFACT holds: its origin, its populations with shapes, weights, thresholds, shifts and rates."""
+def command(artifact: Path, allow_modified: bool, certificate: bool, as_json: bool) -> None:
+    """Show what ARTIFACT holds: its origin, its populations with shapes, weights, thresholds, shifts and rates.
+
+    With --certificate: the proven interval of every value, why no table index can leave its table and why no
+    product can saturate. Exits with 4 unless an independent derivation from the graph file agrees on every one.
+    """
     import msgspec
 
     from ds2ta_deploy.artifact import REPORT, Artifact
     from ds2ta_deploy.report import Report
 
     opened = Artifact.open(artifact, allow_modified=allow_modified)
+    if certificate:
+        _show_certificate(opened, as_json=as_json)
+        return
     report = opened.read_json(REPORT, Report)
     if as_json:
         print_json({"manifest": msgspec.to_builtins(opened.manifest), "report": msgspec.to_builtins(report)})
         return
     for line in (*_origin(opened.manifest, report), *_tree(report)):
+        click.echo(printable(line))
+
+
+def _show_certificate(opened: "Artifact", *, as_json: bool) -> None:
+    """Check the certificate, then print it."""
+    import msgspec
+
+    from ds2ta_deploy.cli.certificate import describe
+
+    checked = opened.check_certificate()
+    proved = opened.manifest.certificate
+    assert proved is not None  # noqa: S101 - it was just checked
+    if as_json:
+        print_json({"certificate": msgspec.to_builtins(proved), "checked": checked})
+        return
+    for line in describe(proved, checked):
         click.echo(printable(line))
 
 

@@ -28,6 +28,11 @@ values_option = click.option(
     show_default=True,
     help="populations: spikes, counts, logits. all: currents, membranes and attention maps too.",
 )
+thresholds_option = click.option(
+    "--thresholds",
+    type=click.Choice(["channel", "layer"]),
+    help="Integer thresholds: one a channel, or one a layer, as Lava's own neurons need.  [default: channel]",
+)
 lava_python_option = click.option(
     "--lava-python", type=click.Path(path_type=Path), help="Interpreter that has Lava, for the runtime lava.  [default: this one]"
 )

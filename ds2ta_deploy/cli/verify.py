@@ -49,7 +49,7 @@ def command(
     lava_python: Path | None,
     as_json: bool,
 ) -> None:
-    """Check every file of ARTIFACT against its hash, then compare every runtime integer for integer.
+    """Check every file of ARTIFACT against its hash and its certificate, then compare every runtime integer for integer.
 
     Exits with 1 and names the first differing value, its time step and index, when anything differs.
     """

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ds2ta_deploy.errors import Problem, UnsupportedError
+from ds2ta_deploy.exporters.lava.lowering import Lowering, LoweringKind, plan, time_steps
 from ds2ta_deploy.exporters.lava.processes import LeafProcess, leaf_processes
 from ds2ta_deploy.exporters.lava.readme import README
 from ds2ta_deploy.graph import ops
@@ -19,6 +20,15 @@ from ds2ta_deploy.lava_package import LAVA, package_files
 
 SCHEMA = "ds2ta-lava/1"
 
+_CONTRACT = (
+    "A process receives one value on each in-port, computes, and sends one value, all in the same time step; there is no delay on a "
+    "connection. All state is cleared before the first of every time_steps steps."
+)
+_STOCK_CONTRACT = (
+    " On Lava a process whose lowering is stock sends one step later, and what is behind it begins as much later; a time step here is "
+    "the model's."
+)
+
 #: Ops that ``ds2ta_lava/arithmetic.py`` can compute.
 _KNOWN = (
     *(ops.Add, ops.Conv2d, ops.InputTable, ops.Lif, ops.Linear, ops.Lookup, ops.MatMul),
@@ -26,13 +36,17 @@ _KNOWN = (
 )
 
 
-def to_lava(graph: Graph) -> dict[str, bytes]:
+def to_lava(graph: Graph, lowering: LoweringKind = "custom") -> dict[str, bytes]:
     """Return the files of the Lava target, by name relative to the artifact; equal graphs give equal bytes.
+
+    Args:
+        graph: what to export.
+        lowering: ``stock`` puts populations on Lava's own processes where these compute the same integers.
 
     Raises:
         UnsupportedError: DS2TA-220 for every value that does not fit 24-bit state, with the bits it needs; DS2TA-240
             for ops that have no Lava form and for weights of more than 8 bits behind the encoder; DS2TA-241 for
-            populations that do not fit a process.
+            populations that do not fit a process; DS2TA-242 when stock processes express no population at all.
 
     Example:
         >>> sorted(to_lava(graph))[0]  # doctest: +SKIP
@@ -48,9 +62,10 @@ def to_lava(graph: Graph) -> dict[str, bytes]:
     unknown = [op for op in graph if not isinstance(op, _KNOWN)]
     if unknown:
         raise UnsupportedError(Problem("DS2TA-240", f"the op {type(op).__name__} has no Lava form", op.name) for op in unknown)
-    leaves = leaf_processes(graph)
+    planned = plan(graph, lowering)
+    leaves = leaf_processes(graph, planned.stock)
     _check_weights(leaves)
-    data = describe(graph, leaves, profile.state_bits)
+    data = describe(graph, leaves, planned, profile.state_bits)
     files = {
         "graph.json": json.dumps(data, indent=1).encode() + b"\n",
         "tensors.npz": _tensors(graph),
@@ -60,9 +75,9 @@ def to_lava(graph: Graph) -> dict[str, bytes]:
     return {f"{LAVA}/{name}": files[name] for name in sorted(files)}
 
 
-def describe(graph: Graph, leaves: list[LeafProcess], state_bits: int) -> dict[str, Any]:
+def describe(graph: Graph, leaves: list[LeafProcess], planned: Lowering, state_bits: int) -> dict[str, Any]:
     """Return the content of ``graph.json``; the exported README documents it."""
-    steps = max(kind.shape[0] or 1 for name, kind in graph.types.items() if name not in (graph.input_name, graph.output))
+    steps = time_steps(graph)
     still = graph.input_type.shape[0] is None
     blocks = {leaf.block: [other.name for other in leaves if other.block == leaf.block] for leaf in leaves}
     sender = {leaf.output: leaf.name for leaf in leaves}
@@ -71,13 +86,12 @@ def describe(graph: Graph, leaves: list[LeafProcess], state_bits: int) -> dict[s
         "name": graph.name,
         "time_steps": steps,
         "state_bits": state_bits,
-        "time_step_contract": "A process receives one value on each in-port, computes, and sends one value, all in the same time "
-        "step; there is no delay on a connection. All state is cleared before the first of every time_steps steps.",
+        "time_step_contract": _CONTRACT + (_STOCK_CONTRACT if planned.stock else ""),
         "input": {"name": graph.input_name, "shape": [size for size in graph.input_type.shape if size is not None], "still": still},
         "output": {"name": graph.output, "scale": graph.output_scale},
         "populations": list(population_values(graph)),
         "hierarchy": {"network": graph.name, "blocks": [{"name": name, "processes": members} for name, members in blocks.items()]},
-        "processes": [_process(graph, leaf, steps) for leaf in leaves],
+        "processes": [_process(graph, leaf, planned, steps) for leaf in leaves],
         "connections": [
             {"from": [sender[name], "s_out"], "to": [leaf.name, f"in_{port}"], "value": name}
             for leaf in leaves
@@ -96,11 +110,13 @@ def _value(graph: Graph, name: str) -> dict[str, Any]:
     return {"shape": list(kind.shape[2:]), "dtype": kind.dtype, "steps": kind.shape[0]}
 
 
-def _process(graph: Graph, leaf: LeafProcess, steps: int) -> dict[str, Any]:
+def _process(graph: Graph, leaf: LeafProcess, planned: Lowering, steps: int) -> dict[str, Any]:
     return {
         "name": leaf.name,
         "kind": leaf.kind,
         "block": leaf.block,
+        "lowering": "stock" if leaf.name in planned.stock else "custom",
+        "why_not": planned.why_not.get(leaf.name),
         "inputs": list(leaf.inputs),
         "output": leaf.output,
         "steps": [_step(graph, op, steps) for op in leaf.ops],

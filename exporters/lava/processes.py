@@ -1,6 +1,6 @@
 """Which populations share one process, and what each process computes."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from ds2ta_deploy.errors import Problem, UnsupportedError
@@ -34,11 +34,16 @@ class LeafProcess:
     output: str
 
 
-def leaf_processes(graph: Graph) -> list[LeafProcess]:
+def leaf_processes(graph: Graph, stock: Collection[str] = ()) -> list[LeafProcess]:
     """Group the graph's populations into processes, few of them: Lava starts an operating-system process for each.
 
     Pooling, residual sums and reshaping join the population whose value only they read; the input table joins the
-    first layer, and together they are the encoder.
+    first layer, and together they are the encoder. A population of stock processes stays alone, because Lava's own
+    processes compute nothing besides; what would have joined it is a process behind it.
+
+    Args:
+        graph: what to cut into processes.
+        stock: names of the populations that run on Lava's own processes (see ``lowering.plan``).
 
     Ensures: every op is in one process, a process sends one value, and the order is one in which they can run.
 
@@ -59,7 +64,8 @@ def leaf_processes(graph: Graph) -> list[LeafProcess]:
             joined = []
             members.append(joined)
         joined.append(population)
-        made_by.update(dict.fromkeys(population.outputs, joined))
+        if population.name not in stock:
+            made_by.update(dict.fromkeys(population.outputs, joined))
     position = {op.name: index for index, op in enumerate(graph)}
     leaves = [_leaf(graph, parts, readers) for parts in members]
     problems = [problem for leaf in leaves for problem in _misfits(leaf)]

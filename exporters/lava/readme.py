@@ -32,13 +32,17 @@ Lava's simulator checks what the processes compute. Nothing here was run on a ch
 | `output` | name of the logits; real logits are `scale` times the integers |
 | `populations` | names of the values that pass between populations |
 | `hierarchy` | network, its blocks, their processes |
-| `processes` | name, `kind`, `block`, the values it receives (port `in_0`, `in_1` …), the value it sends (port `s_out`), its `steps` |
+| `processes` | name, `kind`, `block`, `lowering`, the values it receives (port `in_0`, `in_1` …) and sends (port `s_out`), its `steps` |
 | `connections` | out-port to in-port, and the value on the wire |
 | `values` | every value: shape of one sample in one step, storage type, and in how many steps of a sample it exists (0: at the end) |
 
 The kind `Encoder` is the first layer with its table of pixels; it runs outside the cores and may hold wider weights.
 `SpikingConv2d`, `SpikingLinear`: weights of at most 8 bits, temporal window, neuron, and the pooling, residual sum or
 reshaping behind it. `SpikingAttention`: query by key, table, map by value, neuron. `Readout`: the sum over tokens and time.
+
+`lowering` says what runs a process on Lava: `custom`, a process of this package; `stock`, Lava's own `Sparse` and `LIFReset`,
+which compute the same spikes from other numbers (below). `why_not` is the reason for which a population with neurons is not
+`stock` although that was asked for, otherwise null.
 
 A step of a process is one op: its name, the values it reads and makes, its `integers`, and its `tensors` by their names in
 `tensors.npz` (`once`: it runs in a sample's first time step only and its value stays). `>>` floors:
@@ -58,6 +62,16 @@ A step of a process is one op: its name, the values it reads and makes, its `int
 | MatMul | `left right^T` when `transpose_right` is 1, else `left right`, per head |
 | Lookup | `out[h, i, j] = table[h, in[h, i, j]]` |
 | Readout | `logits = sum_t sum_n W in[t, n] + bias` |
+
+With g = T - 1 guard bits, a `stock` process of weights W, biases b and one threshold is:
+
+| process | parameters |
+|---|---|
+| `Sparse` | weights `2 W`, a copy for each token; `weight_exp` g - 1; mixed signs; 8-bit messages |
+| `LIFReset` | `du` 4095, `dv` 2048, `vth` `(threshold << g) - 1`, `bias_mant << bias_exp` = `b << (g + 6)`, `reset_interval` T |
+
+Its product, current and membrane cannot be watched on Lava; the stepper computes them as written above. `Sparse` sends one
+step late: what is behind it begins one Lava step later, and a run takes as many steps more (`ds2ta_lava/schedule.py`).
 
 `ds2ta_lava/arithmetic.py` is these rules as code, `stepper.py` chains them without Lava, `processes/` with it.
 """

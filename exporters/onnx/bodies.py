@@ -5,13 +5,15 @@ that know nothing of it. House rules of these bodies:
 
 * ``x >> k`` is ``Div(BitwiseAnd(x, -2^k), 2^k)``: exact under truncating and flooring division alike.
 * Products are ``MatMulInteger`` of uint8 by int8. Wider integers are split into planes of 7 or 8 bits,
-  so that no float and no slow integer kernel appears anywhere. uint8 operands of weights stay at or
-  below 128: then kernels that add pairs of products in 16 bits cannot saturate.
+  so that no float and no slow integer kernel appears anywhere; ``ds2ta_deploy.graph.products`` says how, and
+  why kernels that add pairs of products in 16 bits cannot saturate.
 * Convolutions gather the k x k neighbourhood of a channels-last picture, then multiply.
 * A body is unrolled over the T time steps and knows no other size: batch and picture are dynamic.
 """
 
 from collections.abc import Sequence
+
+from ds2ta_deploy.graph.products import MAP_PLANE_BITS, MAP_UPPER_ZERO, PLANE_BITS, UPPER_ZERO
 
 UINT8, INT8, INT32, INT64 = 2, 3, 6, 7
 
@@ -20,12 +22,6 @@ _END = 2**63 - 1
 
 #: Most choices that np.choose takes, which onnx's reference evaluator uses for GatherElements.
 _CHOICES = 63
-
-#: Bits of the lower plane when weights and pixels of the first layer are split.
-PLANE_BITS = 7
-
-#: Added to the upper plane to make it unsigned; MatMulInteger subtracts it again as the zero point.
-_UPPER_ZERO = 64
 
 
 def names(stem: str, count: int) -> list[str]:
@@ -183,8 +179,8 @@ def wide_product() -> list[str]:
     lines = [f"weight_32 = Cast <to = {INT32}> (weight)"]
     lines += split_planes("patches", PLANE_BITS, "x") + split_planes("weight_32", PLANE_BITS, "w")
     lines += [
-        f"zero_32 = Constant <value = int32 {{{_UPPER_ZERO}}}> ()",
-        f"zero_8 = Constant <value = uint8 {{{_UPPER_ZERO}}}> ()",
+        f"zero_32 = Constant <value = int32 {{{UPPER_ZERO}}}> ()",
+        f"zero_8 = Constant <value = uint8 {{{UPPER_ZERO}}}> ()",
         "x_shifted = Add (x_upper, zero_32)",
         f"x_upper_8 = Cast <to = {UINT8}> (x_shifted)",
         f"x_lower_8 = Cast <to = {UINT8}> (x_lower)",
@@ -208,8 +204,8 @@ def heads_first(source: str, target: str, permutation: Sequence[int]) -> list[st
     return [f"{source}_split = Reshape ({source}, split_shape)", f"{target} = Transpose <perm = {list(permutation)}> ({source}_split)"]
 
 
-def attention_context(low: int, high: int) -> list[str]:
-    """Scores, lookup and ``context = A V`` for table entries proven to lie in [low, high]; Lookup is called by name."""
+def attention_context(*, one_plane: bool) -> list[str]:
+    """Scores, lookup and ``context = A V``, the map in one plane if its entries are proven uint8; Lookup is called by name."""
     lines = [
         "heads_scalar = Constant <value_int: int = @heads> ()",
         "leading = Constant <value_ints: ints = [0, 0, 0]> ()",
@@ -226,14 +222,14 @@ def attention_context(low: int, high: int) -> list[str]:
         "scores_heads = MatMulInteger (query, key)",
         "denoised_heads = @Lookup (scores_heads, table)",
     ]
-    if low >= 0 and high <= 255:
+    if one_plane:
         lines += [f"map = Cast <to = {UINT8}> (denoised_heads)", "mixed = MatMulInteger (map, value)"]
     else:
         lines += [
             f"map = Cast <to = {INT32}> (denoised_heads)",
-            *split_planes("map", 8, "map"),
-            "upper_zero = Constant <value = int32 {128}> ()",
-            "upper_zero_8 = Constant <value = uint8 {128}> ()",
+            *split_planes("map", MAP_PLANE_BITS, "map"),
+            f"upper_zero = Constant <value = int32 {{{MAP_UPPER_ZERO}}}> ()",
+            f"upper_zero_8 = Constant <value = uint8 {{{MAP_UPPER_ZERO}}}> ()",
             "upper_shifted = Add (map_upper, upper_zero)",
             f"upper_8 = Cast <to = {UINT8}> (upper_shifted)",
             f"lower_8 = Cast <to = {UINT8}> (map_lower)",

@@ -30,6 +30,8 @@ class Attention:
 
     Attributes:
         sources: names of the query, key and value spikes.
+        scoring: the product of queries and keys.
+        mixing: the product of map and values.
         lookup: the table.
         window: guard bits before the neuron; one tap, no bias.
         heads: number of heads.
@@ -38,6 +40,8 @@ class Attention:
     """
 
     sources: tuple[str, str, str]
+    scoring: ops.MatMul
+    mixing: ops.MatMul
     lookup: ops.Lookup
     window: ops.TemporalWindow
     heads: int
@@ -88,7 +92,7 @@ def attention(population: Population) -> Attention:
     plain = window.taps == 1 and not window.bias.any() and (scoring.transpose_right, mixing.transpose_right) == (1, 0)
     if not plain or len(population.ops) != _ATTENTION_OPS or len({query.heads, key.heads, value.heads}) != 1:
         raise unsupported(population)
-    return Attention((query.inputs[0], key.inputs[0], value.inputs[0]), lookup, window, query.heads, neuron)
+    return Attention((query.inputs[0], key.inputs[0], value.inputs[0]), scoring, mixing, lookup, window, query.heads, neuron)
 
 
 def unsupported(population: Population) -> UnsupportedError:

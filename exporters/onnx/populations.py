@@ -16,10 +16,11 @@ from onnx import helper, numpy_helper
 from ds2ta_deploy.errors import Problem, UnsupportedError
 from ds2ta_deploy.exporters.onnx import bodies, patterns
 from ds2ta_deploy.exporters.onnx.functions import DOMAIN, FunctionLibrary
-from ds2ta_deploy.exporters.onnx.saturation import MAX_SHIFT, is_wide, require_exact_attention, require_exact_product, require_shiftable
+from ds2ta_deploy.exporters.onnx.saturation import MAX_SHIFT, require_exact_attention, require_exact_product, require_shiftable
 from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.populations import Population
+from ds2ta_deploy.graph.products import is_wide, one_map_plane
 
 #: What a function's attributes hold, next to the names that the ops' equations use.
 _ATTRIBUTES = {
@@ -155,10 +156,9 @@ class Emitter:
         """Query-key product, table, product with the values, neuron."""
         parts = patterns.attention(population)
         require_exact_attention(self.graph, population.name, parts)
-        low, high = self._table_range()
         entries = parts.lookup.table.shape[1]
         lookup = self.library.add("Lookup", ["scores", "table"], ["denoised"], [], bodies.lookup(entries), _about(ops.Lookup))
-        body = [line.replace("@Lookup", f"@{lookup}") for line in bodies.attention_context(low, high)]
+        body = [line.replace("@Lookup", f"@{lookup}") for line in bodies.attention_context(one_plane=one_map_plane(self.graph))]
         lif_call, attributes = self._lif(parts.neuron, "current")
         attributes["heads"] = parts.heads
         if parts.window.guard_bits:
@@ -179,11 +179,6 @@ class Emitter:
         """Append a call whose arrays are initializers ``<population>.<array>`` and whose outputs are ``<population>.<output>``."""
         constants = [self._constant(f"{name}.{key}", array) for key, array in arrays.items()]
         self._call(kind, name, [*sources, *constants], [f"{name}.{output}" for output in outputs], **attributes)
-
-    def _table_range(self) -> tuple[int, int]:
-        """Proven range of all table entries of the file, so that one body serves every block."""
-        ranges = [self.graph.ranges[op.outputs[0]] for op in self.graph if isinstance(op, ops.Lookup)]
-        return min(interval.minimum for interval in ranges), max(interval.maximum for interval in ranges)
 
     def _single(self, population: Population) -> None:
         (op,) = population.ops

@@ -143,6 +143,20 @@ def test_on_lava_with_the_shortest_command(cli, tmp_path, leftovers):
     assert min(result["integers"] for result in again["runtimes"]) >= ENOUGH
 
 
+@needs_lava
+def test_on_lavas_own_processes(cli, tmp_path, leftovers):
+    arguments = ["--target", "lava", "--lowering", "stock", "--thresholds", "layer", "--samples", 32, "--values", "all"]
+    data = cli("export", CHECKPOINT, *arguments, "-o", tmp_path / "out", "--json").data
+    stock = data["lowering"]["stock"]
+    assert stock == ["blocks.0.mlp.fc1", "blocks.0.mlp.fc2", "blocks.1.mlp.fc2"]
+    assert data["lowering"]["why_not"]["blocks.1.mlp.fc1"].startswith("its bias [")
+    assert data["parity"]["passed"]
+    assert all(0.005 < rate < 0.95 for rate in data["parity"]["firing_rates"].values())
+    compared = {result["runtime"]: result for result in data["parity"]["runtimes"]}
+    assert {name: result["different"] for name, result in compared.items()} == {"reference": 0, "lava": 0, "lava-stepper": 0}
+    assert compared["lava"]["values"] == compared["lava-stepper"]["values"] - 3 * len(stock)
+
+
 @pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason=f"needs {FASHION_MNIST}: Debian's package dataset-fashion-mnist")
 def test_ten_thousand_test_pictures_in_float_and_in_integers(cli, exported):
     floating = cli("eval", CHECKPOINT, "--data", FASHION_MNIST, "--json").data

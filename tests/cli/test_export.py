@@ -40,7 +40,7 @@ def test_the_manifest_names_checkpoint_config_and_settings(tiny_artifact, tiny_c
     data = tiny_checkpoint.read_bytes()
     assert (manifest.checkpoint.sha256, manifest.checkpoint.size) == (hashlib.sha256(data).hexdigest(), len(data))
     assert msgspec.convert(manifest.config, type(tiny_config)) == tiny_config
-    assert manifest.quantization == {"profile": "cpu", "weight_bits": 8, "first_layer_bits": 10}
+    assert manifest.quantization == {"profile": "cpu", "weight_bits": 8, "first_layer_bits": 10, "thresholds": "channel"}
     assert "floor" in manifest.rounding
 
 
@@ -161,7 +161,7 @@ def test_options_win_over_the_config_file(cli, tiny_checkpoint, tmp_path):
     shown = cli("export", tiny_checkpoint, "-o", tmp_path / "out", "--config", tmp_path / "config.toml", "--weight-bits", 6, "--no-verify")
     assert shown.code == 0
     artifact = Artifact.open(tmp_path / "out")
-    assert artifact.manifest.quantization == {"profile": "loihi", "weight_bits": 6, "first_layer_bits": 10}
+    assert artifact.manifest.quantization == {"profile": "loihi", "weight_bits": 6, "first_layer_bits": 10, "thresholds": "channel"}
     weights = [op.weight for op in artifact.graph if hasattr(op, "weight")]
     assert max(int(np.abs(weight).max()) for weight in weights[1:]) == 31
     assert int(np.abs(weights[0]).max()) > 31
@@ -183,14 +183,14 @@ def test_a_config_file_that_is_not_there(cli, tiny_checkpoint, tmp_path):
 
 
 def test_every_setting_out_of_its_range_is_named(cli, tiny_checkpoint, tmp_path):
-    (tmp_path / "config.toml").write_text('profile = "tpu"\nweight_bits = 9\nfirst_layer_bits = 16\n')
+    (tmp_path / "config.toml").write_text('profile = "tpu"\nweight_bits = 9\nfirst_layer_bits = 16\nthresholds = "neuron"\n')
     shown = cli("export", tiny_checkpoint, "-o", tmp_path / "out", "--config", tmp_path / "config.toml")
-    assert shown.is_error(4, "DS2TA-111", "DS2TA-111", "DS2TA-111")
+    assert shown.is_error(4, "DS2TA-111", "DS2TA-111", "DS2TA-111", "DS2TA-111")
 
 
 @pytest.mark.parametrize(
     "arguments",
-    ["--target verilog", "--weight-bits 9", "--first-layer-bits 7", "--profile tpu", "--samples 0", "--values x"],
+    ["--target verilog", "--weight-bits 9", "--first-layer-bits 7", "--profile tpu", "--samples 0", "--values x", "--thresholds neuron"],
 )
 def test_an_option_out_of_its_range_is_usage(cli, tiny_checkpoint, tmp_path, arguments):
     shown = cli("export", tiny_checkpoint, "-o", tmp_path / "out", *arguments.split())

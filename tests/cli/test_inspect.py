@@ -1,9 +1,10 @@
 import json
 
 import pytest
-from support import rewrite
+from support import read_manifest, replaced, rewrite, write_manifest
 
-from ds2ta_deploy.artifact import REPORT
+from ds2ta_deploy.artifact import GRAPH, REPORT
+from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.populations import group
 
 
@@ -110,3 +111,71 @@ def test_a_graph_made_by_hand_can_be_inspected(cli, small_graph, small_inputs, t
     shown = cli("inspect", tmp_path / "out")
     assert (shown.code, shown.err) == (0, "")
     assert "note made by hand" in shown.out
+
+
+def test_the_certificate_is_shown_and_checked(cli, small_artifact, small_graph):
+    shown = cli("inspect", small_artifact, "--certificate")
+    assert (shown.code, shown.err) == (0, "")
+    certificate = read_manifest(small_artifact)["certificate"]
+    lines = shown.out.splitlines()
+    for entry in certificate["bounds"]:
+        (line,) = [line for line in lines if line.split()[:1] == [entry["value"]]]
+        assert f"[{entry['low']}, {entry['high']}]" in line
+        assert f"{entry['bits']} of {entry['available']} bits" in line
+        assert f"{entry['margin']} to spare" in line
+    (table,) = [line for line in lines if line.split()[:1] == ["blocks.0.attn.denoiser"]]
+    assert "[0, 4]" in table
+    assert "table 0..4" in table
+    assert "a sum of 4 products of at most 1" in table
+    assert sum("cannot saturate" in line for line in lines) == len(certificate["products"])
+    total = sum(len(certificate[section]) for section in ("bounds", "tables", "products"))
+    assert lines[-1] == f"checked independently: {total} of {total} bounds agree"
+    assert {entry["value"] for entry in certificate["bounds"]} == set(small_graph.types)
+
+
+def test_the_certificate_as_json(cli, small_artifact):
+    data = cli("inspect", small_artifact, "--certificate", "--json").data
+    certificate = read_manifest(small_artifact)["certificate"]
+    assert data == {"certificate": certificate, "checked": sum(len(certificate[part]) for part in ("bounds", "tables", "products"))}
+
+
+@pytest.mark.parametrize("command", [("inspect", "--certificate"), ("verify",)])
+def test_a_certificate_that_lies_is_refused(cli, changeable, command):
+    manifest = read_manifest(changeable)
+    manifest["certificate"]["bounds"][5]["high"] += 1
+    write_manifest(changeable, manifest)
+    for flags in ((), ("--allow-modified",)):
+        outcome = cli(command[0], changeable, *command[1:], *flags)
+        assert outcome.code == 4
+        assert "DS2TA-170" in outcome.err
+        assert manifest["certificate"]["bounds"][5]["value"] in outcome.err
+        assert outcome.out == ""
+
+
+@pytest.mark.parametrize("command", [("inspect", "--certificate"), ("verify",)])
+def test_another_graph_is_not_the_certified_one_even_with_its_hash_in_the_manifest(cli, changeable, small_graph, command):
+    (op,) = [op for op in small_graph if op.name == "blocks.0.mlp.fc1.weights"]
+    weight = op.weight.copy()
+    weight[0, 0] -= 1
+    rewrite(changeable, GRAPH, serialize.to_bytes(replaced(small_graph, op.name, weight=weight)), rehash=True)
+    outcome = cli(command[0], changeable, *command[1:])
+    assert outcome.code == 4
+    assert "DS2TA-170" in outcome.err
+
+
+def test_a_manifest_without_a_certificate_says_to_export_again(cli, changeable):
+    manifest = read_manifest(changeable)
+    del manifest["certificate"]
+    write_manifest(changeable, manifest | {"schema": "ds2ta-artifact/1"})
+    outcome = cli("inspect", changeable)
+    assert outcome.is_error(4, "DS2TA-151")
+    assert "export again" in outcome.err
+
+
+def test_names_in_a_certificate_cannot_reach_the_terminal_raw(cli, changeable):
+    manifest = read_manifest(changeable)
+    manifest["certificate"]["tables"][0]["op"] = "evil\x1b[31m"
+    write_manifest(changeable, manifest)
+    outcome = cli("inspect", changeable, "--certificate")
+    assert outcome.code == 4
+    assert "\x1b" not in outcome.err

@@ -14,6 +14,7 @@ from support import copy_artifact, frozen
 
 from ds2ta_deploy import lava_setup
 from ds2ta_deploy.artifact import Artifact
+from ds2ta_deploy.cli.main import group, run
 from ds2ta_deploy.exporting import export
 
 
@@ -129,6 +130,67 @@ def test_what_does_not_fit_24_bits_is_refused(cli, tmp_path):
 def test_inline_means_nothing_to_lava(cli, tiny_checkpoint, tmp_path):
     arguments = ["--target", "lava", "--inline", "--runtime", "lava-stepper", "-o", tmp_path / "out"]
     assert cli("export", tiny_checkpoint, *arguments).is_error(2, "DS2TA-511")
+
+
+# --- Lava's own processes --------------------------------------------------------------------------------------------
+
+STOCK = ("--target", "lava", "--lowering", "stock", "--thresholds", "layer")
+LOWERED = ["blocks.0.mlp.fc1", "blocks.0.mlp.fc2"]
+
+
+@pytest.fixture(scope="module")
+def stock_artifact(tiny_checkpoint, tiny_data, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("stock") / "out"
+    arguments = ["export", tiny_checkpoint, *STOCK, "--inputs", tiny_data, "--runtime", "lava-stepper", "-o", out]
+    assert run(group, [str(argument) for argument in arguments], "ds2ta") == 0
+    return out
+
+
+@needs_lava
+def test_populations_on_lavas_own_processes_are_compared_and_the_others_say_why(cli, tiny_checkpoint, tiny_data, tmp_path):
+    shown = cli("export", tiny_checkpoint, *STOCK, "--inputs", tiny_data, "-o", tmp_path / "out")
+    assert shown.code == 0, shown.err
+    assert f"2 of 12 populations run on Lava's own processes: {', '.join(LOWERED)}" in shown.err
+    assert "blocks.0.attn does not: it multiplies two activations, and stock synapses hold weights" in shown.err
+    artifact = Artifact.open(tmp_path / "out")
+    assert {entry.runtime: entry.different for entry in artifact.manifest.parity} == {"reference": 0, "lava": 0, "lava-stepper": 0}
+    assert (artifact.manifest.quantization["thresholds"], artifact.graph.facts["thresholds"]) == ("layer", "layer")
+    processes = json.loads(artifact.read("lava/graph.json"))["processes"]
+    assert [entry["name"] for entry in processes if entry["lowering"] == "stock"] == LOWERED
+    assert sum(entry["why_not"] is not None for entry in processes) == 10
+
+
+def test_the_lowering_as_json(cli, tiny_checkpoint, tiny_data, tmp_path):
+    arguments = (*STOCK, "--inputs", tiny_data, "--runtime", "lava-stepper", "-o", tmp_path / "out", "--json")
+    told = cli("export", tiny_checkpoint, *arguments).data["lowering"]
+    assert told["stock"] == LOWERED
+    assert len(told["why_not"]) == 10
+
+
+@needs_lava
+def test_a_comparison_of_all_values_leaves_out_what_lavas_own_processes_hold(cli, stock_artifact):
+    report = cli("verify", stock_artifact, "--values", "all", "--json").data
+    assert report["passed"]
+    values = {entry["runtime"]: entry["values"] for entry in report["runtimes"]}
+    assert values["lava"] == values["lava-stepper"] - 3 * len(LOWERED)
+
+
+def test_what_lavas_own_processes_hold_cannot_be_asked_of_them(cli, stock_artifact, tiny_data, tmp_path):
+    arguments = ["run", stock_artifact, "--inputs", tiny_data, "--values", "all", "-o", tmp_path / "trace.npz"]
+    assert cli(*arguments, "--runtime", "lava", "--lava-python", sys.executable).is_error(2, *["DS2TA-512"] * 6)
+    assert cli(*arguments).code == 0
+
+
+def test_nothing_to_lower_is_refused_with_every_reason(cli, tiny_checkpoint, tiny_data, tmp_path):
+    arguments = ("--target", "lava", "--lowering", "stock", "--inputs", tiny_data, "--runtime", "lava-stepper", "-o", tmp_path / "out")
+    shown = cli("export", tiny_checkpoint, *arguments)
+    assert shown.is_error(3, *["DS2TA-242"] * 12)
+    assert "[blocks.0.mlp.fc2]: does not run on Lava's own processes: its channels have" in shown.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_lava_has_a_lowering(cli, tiny_checkpoint, tmp_path):
+    assert cli("export", tiny_checkpoint, "--lowering", "stock", "-o", tmp_path / "out").is_error(2, "DS2TA-511")
 
 
 def test_without_lava_the_command_is_said(cli, lava_artifact, monkeypatch):

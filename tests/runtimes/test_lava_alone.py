@@ -28,14 +28,14 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("engine", ["lava", "stepper"])
-def test_the_directory_alone_gives_the_same_spikes(engine, tmp_path):
-    graph = freeze(quantize(load_checkpoint(CHECKPOINT), Quantization(profile="loihi")))
+@pytest.mark.parametrize(("engine", "lowering"), [("lava", "custom"), ("lava", "stock"), ("stepper", "custom"), ("stepper", "stock")])
+def test_the_directory_alone_gives_the_same_spikes(engine, lowering, tmp_path):
+    graph = freeze(quantize(load_checkpoint(CHECKPOINT), Quantization(profile="loihi", thresholds="layer")))
     images = read_npz(CHECKPOINT.with_suffix(".npz")).images[:32]
     expected = ReferenceRuntime(graph).trace(images, population_values(graph))
     assert_fires(expected)
     directory = tmp_path / "alone"
-    shutil.copytree(write_export(graph, tmp_path / "export"), directory)
+    shutil.copytree(write_export(graph, tmp_path / "export", lowering), directory)
     np.savez(tmp_path / "inputs.npz", images=images)
     command = [PYTHON, "-m", "ds2ta_lava", tmp_path / "inputs.npz", tmp_path / "trace.npz", "--engine", engine]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import shim
+from . import shim, stock
 from .network import Network, Process
+from .schedule import Schedule
 
 shim.install()
 
@@ -16,6 +17,7 @@ from lava.magma.core.run_conditions import RunSteps  # noqa: E402, TID253 - behi
 from lava.magma.core.run_configs import Loihi2SimCfg  # noqa: E402, TID253
 
 from .processes import leaves  # noqa: E402
+from .processes import stock as stock_processes  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -26,20 +28,24 @@ class Recording:
         files: name of a value -> file that its integers are appended to.
         pixels: .npy file of all samples.
         failures: directory for tracebacks.
+        steps: model steps of all samples together.
 
     """
 
     files: Mapping[str, Path]
     pixels: Path
     failures: Path
+    steps: int
 
 
 def build(network: Network, recording: Recording) -> Any:
     """Return the process ``SpikingTransformer``: network, blocks, populations."""
+    processes = _with_recorders(network, recording)
+    schedule = Schedule.of(processes)
     blocks: dict[str, list[Process]] = {}
-    for process in network.processes:
+    for process in processes:
         blocks.setdefault(process.block, []).append(process)
-    read_in = {(process.block, name) for process in network.processes for name in process.inputs}
+    read_in = {(process.block, name) for process in processes for name in process.inputs}
     parameters = []
     for block, members in blocks.items():
         made = {process.output for process in members}
@@ -48,7 +54,7 @@ def build(network: Network, recording: Recording) -> Any:
         parameters.append(
             {
                 "name": block,
-                "leaves": [_leaf(network, process, recording) for process in members],
+                "leaves": [_leaf(network, process, schedule, recording) for process in members],
                 "receives": {name: network.values[name].shape for name in dict.fromkeys(outside)},
                 "sends": {name: network.values[name].shape for name in sorted(sends)},
             }
@@ -68,21 +74,55 @@ def run_steps(root: Any, steps: int) -> None:
     root.run(condition=RunSteps(num_steps=steps))
 
 
-def _leaf(network: Network, process: Process, recording: Recording) -> tuple[type, dict[str, Any]]:
-    """Return the class of a leaf process and its parameters."""
-    encoder = process.kind == "Encoder"
-    kind = leaves.Encoder if encoder else getattr(leaves, f"Population{len(process.inputs)}")
-    made = [name for step in process.steps for name in step.outputs]
-    values = network.values
-    return kind, {
+def _with_recorders(network: Network, recording: Recording) -> list[Process]:
+    """Return the processes, and behind each stock one that only stock ones hear, one of ours that computes nothing.
+
+    Stock processes cannot write to files: the first process of ours that receives their spikes does.
+    """
+    heard = {name for process in network.processes if process.lowering == "custom" for name in process.inputs}
+    processes = []
+    for process in network.processes:
+        processes.append(process)
+        spikes = process.output
+        if process.lowering == "stock" and spikes in recording.files and spikes not in heard:
+            processes.append(Process(f"{process.name}.recorder", "Elementwise", process.block, (spikes,), spikes, ()))
+    return processes
+
+
+def _records(processes: Sequence[Process], process: Process) -> list[str]:
+    """Names of the values that a process of ours records: what it makes, and what it is the first to hear of stock ones."""
+    stock_values = {other.output for other in processes if other.lowering == "stock"}
+    first = {name: other for other in reversed(processes) if other.lowering == "custom" for name in other.inputs}
+    heard = [name for name in process.inputs if name in stock_values and first[name] is process]
+    return [*heard, *(name for step in process.steps for name in step.outputs)]
+
+
+def _leaf(network: Network, process: Process, schedule: Schedule, recording: Recording) -> tuple[type, dict[str, Any]]:
+    """Return the class of a leaf process, or of a population of stock processes, and its parameters."""
+    encoder, values = process.kind == "Encoder", network.values
+    common = {
         "name": process.name,
-        "kind": process.kind,
-        "cell": network.cell(process),
-        "time_steps": network.time_steps,
         "receives": process.inputs,
         "sends": process.output,
         "shapes": [values[name].shape for name in ([] if encoder else process.inputs)] + [values[process.output].shape],
-        "record": {name: (recording.files[name], values[name].dtype, values[name].steps) for name in made if name in recording.files},
+    }
+    if process.lowering == "stock":
+        recipe = stock.recipe(process, network.time_steps, schedule.start[process.name])
+        return stock_processes.StockPopulation, {**common, "recipe": recipe}
+    kind = leaves.Encoder if encoder else getattr(leaves, f"Population{len(process.inputs)}")
+    return kind, {
+        **common,
+        "kind": process.kind,
+        "cell": network.cell(process),
+        "time_steps": network.time_steps,
+        "start": schedule.start[process.name],
+        "lags": schedule.lags(process),
+        "steps": recording.steps,
+        "record": {
+            name: (recording.files[name], values[name].dtype, values[name].steps)
+            for name in _records(schedule.processes, process)
+            if name in recording.files
+        },
         "failures": recording.failures,
         "pixels": recording.pixels,
         "still": network.still,

@@ -47,6 +47,7 @@ class Process:
         inputs: names of the values it receives, one a port, in port order.
         output: name of the value it sends in every time step.
         steps: what it computes.
+        lowering: ``stock`` when Lava's own processes compute the steps, ``custom`` when a leaf of this package does.
 
     """
 
@@ -56,6 +57,7 @@ class Process:
     inputs: tuple[str, ...]
     output: str
     steps: tuple[Step, ...]
+    lowering: str = "custom"
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,12 @@ class Network:
             raise NetworkError(f"{self.input_name} is {inputs.dtype} {inputs.shape}, the network takes uint8 {wanted} (-1: any number)")
         return np.ascontiguousarray(samples_first)
 
+    @property
+    def hidden(self) -> frozenset[str]:
+        """Names of the values inside stock processes, which Lava computes in another form, or not at all."""
+        stock = [process for process in self.processes if process.lowering == "stock"]
+        return frozenset(name for process in stock for step in process.steps for name in step.outputs if name != process.output)
+
     def check_wanted(self, wanted: Sequence[str]) -> None:
         """Raise NetworkError for names that are no values of the network."""
         unknown = [name for name in wanted if name not in self.values]
@@ -142,9 +150,13 @@ def _build(data: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Network:
             tuple(entry["inputs"]),
             entry["output"],
             tuple(_step(step, tensors) for step in entry["steps"]),
+            entry.get("lowering", "custom"),
         )
         for entry in data["processes"]
     )
+    strange = [process.name for process in processes if process.lowering not in ("custom", "stock")]
+    if strange:
+        raise NetworkError(f"graph.json has a lowering that is neither custom nor stock: {', '.join(strange)}")
     values = {name: Value(tuple(entry["shape"]), entry["dtype"], entry["steps"]) for name, entry in data["values"].items()}
     for array in tensors.values():
         if array.dtype.kind not in "iu":

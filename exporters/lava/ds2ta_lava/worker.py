@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from .network import Network, NetworkError, read_network
+from .schedule import Schedule
 
 #: Seconds between two looks.
 _INTERVAL = 0.05
@@ -36,6 +37,12 @@ def give_reason(job: Path, kind: str, text: str) -> None:
         partial = job / f"reason.{os.getpid()}"
         partial.write_text(json.dumps({"kind": kind, "text": text}), encoding="utf-8")
         partial.rename(target)
+
+
+def first_failure(job: Path) -> str | None:
+    """Return the traceback that a process left; None when there is none."""
+    failed = sorted(path for path in (job / "failures").iterdir() if not path.name.startswith("."))
+    return failed[0].read_text(encoding="utf-8") if failed else None
 
 
 def end_group() -> None:
@@ -58,9 +65,9 @@ class Watch(threading.Thread):
     def run(self) -> None:
         """Look until the run is over."""
         while self.running:
-            failed = sorted(path for path in (self.job / "failures").iterdir() if not path.name.startswith("."))
-            if failed:
-                give_reason(self.job, "raised", failed[0].read_text(encoding="utf-8"))
+            failure = first_failure(self.job)
+            if failure is not None:
+                give_reason(self.job, "raised", failure)
                 end_group()
             gone = [child for child in self.children if child.exitcode is not None]
             if gone and self.running:
@@ -79,6 +86,9 @@ def run(job: Path) -> None:
     network = read_network(Path(settings["network"]))
     wanted = list(dict.fromkeys([*settings["wanted"], network.output]))
     network.check_wanted(wanted)
+    inner = sorted(network.hidden.intersection(wanted))
+    if inner:
+        raise NetworkError(f"inside Lava's own processes, which do not show it; the stepper does: {', '.join(inner)}")
     samples = network.arrange(np.load(job / "inputs.npy", mmap_mode="r"))
     np.save(job / "pixels.npy", samples)
     files = {name: job / f"value-{index}.bin" for index, name in enumerate(wanted)}
@@ -87,11 +97,12 @@ def run(job: Path) -> None:
     except Exception:
         give_reason(job, "missing", traceback.format_exc())
         raise
-    root = build.build(network, build.Recording(files, job / "pixels.npy", job / "failures"))
+    steps = len(samples) * network.time_steps
+    root = build.build(network, build.Recording(files, job / "pixels.npy", job / "failures", steps))
     build.start(root)
     watch = Watch(job, active_children())
     watch.start()
-    build.run_steps(root, len(samples) * network.time_steps)
+    build.run_steps(root, steps + Schedule.of(network.processes).latency)
     watch.running = False
     write_trace(job, network, files, len(samples))
     threading.Timer(_STOPPING, end_group).start()
@@ -119,5 +130,7 @@ if __name__ == "__main__":
         give_reason(directory, "invalid", str(error))
         end_group()
     except Exception:  # noqa: BLE001 - the supervisor reports it
-        give_reason(directory, "failed", traceback.format_exc())
+        # Lava reports what the last process of a graph raised, without its traceback and perhaps before the watch has looked.
+        failure = first_failure(directory)
+        give_reason(directory, *(("failed", traceback.format_exc()) if failure is None else ("raised", failure)))
         end_group()

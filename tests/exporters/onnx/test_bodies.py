@@ -252,7 +252,7 @@ def test_attention_maps_and_context_are_those_of_the_ops(check_function, shape, 
     library = FunctionLibrary()
     lookup = library.add("Lookup", ["scores", "table"], ["denoised"], [], bodies.lookup(depth + 1), "")
     assert lookup == "Lookup"
-    body = bodies.attention_context(*limits)
+    body = bodies.attention_context(one_plane=limits[0] >= 0 and limits[1] <= 255)
     op_type = library.add("Context", ["q", "k", "v", "table"], ["context", "denoised", "scores"], ["heads"], body, "")
     expected = attention(q, k, v, table, heads)
     assert expected["scores"].max() == depth
@@ -266,7 +266,7 @@ def test_the_map_and_the_value_are_not_reassociated(check_function):
     table = np.array([[0, 1, 2, 3, -5]], np.int16)
     library = FunctionLibrary()
     library.add("Lookup", ["scores", "table"], ["denoised"], [], bodies.lookup(5), "")
-    op_type = library.add("Context", ["q", "k", "v", "table"], ["context"], ["heads"], bodies.attention_context(-5, 3), "")
+    op_type = library.add("Context", ["q", "k", "v", "table"], ["context"], ["heads"], bodies.attention_context(one_plane=False), "")
     expected = {"context": np.array([[[[-5, -5, -10, 0], [-5, -5, -10, 0]]]])}
     check_function(library, op_type, {"q": q, "k": k, "v": v, "table": table}, expected, ["int32"], heads=1)
 

@@ -5,9 +5,11 @@ neighbours: what a process computes arrives as its parameter ``cell`` (see ``ari
 
 Time-step contract: in every step a process receives one value on each in-port, computes, and sends one value;
 there is no delay on a wire, so T model steps are T Lava steps. State is cleared before the first of every T steps.
+Behind a stock process (``stock.py`` beside this), which is one step late, everything begins as much later.
 """
 
 import traceback
+from collections import deque
 
 import numpy as np
 from lava.magma.core.decorator import implements, requires, tag
@@ -21,15 +23,23 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 
+def flat(shape):
+    """Return the shape of a value on the wire: one axis, as Lava's own synapses and neurons have it."""
+    return (int(np.prod(shape)),)
+
+
 class Encoder(AbstractProcess):
     """The first layer, outside the cores: reads pixels, sends spikes.
 
     Args of all leaves:
         cell: what it computes in one time step.
         time_steps: T.
+        start: Lava steps that pass before its first model step (see ``schedule.Schedule``).
+        lags: steps for which each in-port holds back what arrives.
+        steps: model steps of all samples together; before and after them it sends zeros.
         receives: names of the values on its in-ports.
         sends: name of the value on its out-port.
-        shapes: shape of each in-port's value, then of the out-port's.
+        shapes: shape of each in-port's value, then of the out-port's; on the wire all values are flat.
         record: name of a value -> (file, dtype, steps); what it computes of them is appended to the files.
         failures: directory into which it writes the traceback of whatever goes wrong.
         pixels: .npy file of all samples, sample first.
@@ -39,7 +49,7 @@ class Encoder(AbstractProcess):
 
     def __init__(self, **parameters):
         super().__init__(**parameters)
-        self.s_out = OutPort(shape=parameters["shapes"][-1])
+        self.s_out = OutPort(shape=flat(parameters["shapes"][-1]))
 
 
 class Population1(AbstractProcess):
@@ -47,8 +57,8 @@ class Population1(AbstractProcess):
 
     def __init__(self, **parameters):
         super().__init__(**parameters)
-        self.in_0 = InPort(shape=parameters["shapes"][0])
-        self.s_out = OutPort(shape=parameters["shapes"][-1])
+        self.in_0 = InPort(shape=flat(parameters["shapes"][0]))
+        self.s_out = OutPort(shape=flat(parameters["shapes"][-1]))
 
 
 class Population2(AbstractProcess):
@@ -56,9 +66,9 @@ class Population2(AbstractProcess):
 
     def __init__(self, **parameters):
         super().__init__(**parameters)
-        self.in_0 = InPort(shape=parameters["shapes"][0])
-        self.in_1 = InPort(shape=parameters["shapes"][1])
-        self.s_out = OutPort(shape=parameters["shapes"][-1])
+        self.in_0 = InPort(shape=flat(parameters["shapes"][0]))
+        self.in_1 = InPort(shape=flat(parameters["shapes"][1]))
+        self.s_out = OutPort(shape=flat(parameters["shapes"][-1]))
 
 
 class Population3(AbstractProcess):
@@ -66,10 +76,10 @@ class Population3(AbstractProcess):
 
     def __init__(self, **parameters):
         super().__init__(**parameters)
-        self.in_0 = InPort(shape=parameters["shapes"][0])
-        self.in_1 = InPort(shape=parameters["shapes"][1])
-        self.in_2 = InPort(shape=parameters["shapes"][2])
-        self.s_out = OutPort(shape=parameters["shapes"][-1])
+        self.in_0 = InPort(shape=flat(parameters["shapes"][0]))
+        self.in_1 = InPort(shape=flat(parameters["shapes"][1]))
+        self.in_2 = InPort(shape=flat(parameters["shapes"][2]))
+        self.s_out = OutPort(shape=flat(parameters["shapes"][-1]))
 
 
 class _LeafModel(PyLoihiProcessModel):
@@ -81,11 +91,17 @@ class _LeafModel(PyLoihiProcessModel):
         super().__init__(proc_params)
         self.parameters = proc_params
         self.files = {}
+        self.queues: list[deque[np.ndarray]] = [deque() for _ in proc_params["lags"]]
 
     def run_spk(self):
         """Run one time step."""
         try:
-            self.step((self.time_step - 1) % self.parameters["time_steps"])
+            step = self.time_step - 1 - self.parameters["start"]
+            arrived = self.receive(step)
+            if 0 <= step < self.parameters["steps"]:
+                self.s_out.send(self.step(step % self.parameters["time_steps"], arrived).ravel())
+            else:
+                self.s_out.send(np.zeros(flat(self.parameters["shapes"][-1]), np.int32))
         except Exception:
             directory, name = self.parameters["failures"], self.parameters["sends"]
             partial = directory / f".{name}"
@@ -94,21 +110,27 @@ class _LeafModel(PyLoihiProcessModel):
             raise
 
     def receive(self, _step):
-        """Return what arrived, by the values' names."""
-        return {name: getattr(self, f"in_{port}").recv() for port, name in enumerate(self.parameters["receives"])}
+        """Return what is due of what arrived, by the values' names."""
+        due = {}
+        for port, name in enumerate(self.parameters["receives"]):
+            queue = self.queues[port]
+            queue.append(getattr(self, f"in_{port}").recv())
+            if len(queue) > self.parameters["lags"][port]:
+                due[name] = queue.popleft().reshape(self.parameters["shapes"][port])
+        return due
 
-    def step(self, step):
-        """Compute one time step, the first of a sample with cleared state."""
+    def step(self, step, arrived):
+        """Compute one time step, the first of a sample with cleared state, and return what is sent."""
         cell = self.parameters["cell"]
         if step == 0:
             cell.reset()
-        values = cell.advance(self.receive(step))
+        values = cell.advance(arrived)
         for name, (path, dtype, steps) in self.parameters["record"].items():
             if step < steps or (steps == 0 and step == self.parameters["time_steps"] - 1):
                 if name not in self.files:
                     self.files[name] = path.open("ab", buffering=0)
                 self.files[name].write(np.ascontiguousarray(values[name].astype(dtype)).tobytes())
-        self.s_out.send(values[self.parameters["sends"]].astype(np.int32))
+        return values[self.parameters["sends"]].astype(np.int32)
 
 
 @implements(proc=Encoder, protocol=LoihiProtocol)
@@ -118,10 +140,13 @@ class EncoderModel(_LeafModel):
     """Reads the pixels of the present sample from a file."""
 
     def receive(self, step):
-        """Return the sample's picture, or its frame of this step."""
+        """Return the sample's picture, or its frame of this step; nothing behind the last sample."""
+        if step >= self.parameters["steps"]:
+            return {}
         if "pixels" not in self.files:
             self.files["pixels"] = np.load(self.parameters["pixels"], mmap_mode="r")
-        sample = self.files["pixels"][(self.time_step - 1) // self.parameters["time_steps"]]
+        number, step = divmod(step, self.parameters["time_steps"])
+        sample = self.files["pixels"][number]
         return {self.parameters["receives"][0]: sample if self.parameters["still"] else sample[step]}
 
 
@@ -168,9 +193,9 @@ class Block(AbstractProcess):
     def __init__(self, **parameters):
         super().__init__(**parameters)
         for port, shape in enumerate(parameters["receives"].values()):
-            setattr(self, f"in_{port}", InPort(shape=shape))
+            setattr(self, f"in_{port}", InPort(shape=flat(shape)))
         for port, shape in enumerate(parameters["sends"].values()):
-            setattr(self, f"out_{port}", OutPort(shape=shape))
+            setattr(self, f"out_{port}", OutPort(shape=flat(shape)))
 
 
 @implements(proc=Block, protocol=LoihiProtocol)
@@ -180,11 +205,11 @@ class BlockModel(AbstractSubProcessModel):
 
     def __init__(self, proc):
         parameters = proc.proc_params
-        made = {}
+        made: dict[str, OutPort] = {}
         for index, (kind, settings) in enumerate(parameters["leaves"]):
             leaf = kind(**settings)
             setattr(self, f"leaf_{index}", leaf)
-            made[settings["sends"]] = leaf.s_out
+            made.setdefault(settings["sends"], leaf.s_out)  # a recorder passes on what it hears, to nobody
             ports = [] if kind is Encoder else settings["receives"]
             for port, name in enumerate(ports):
                 target = getattr(leaf, f"in_{port}")
@@ -208,7 +233,7 @@ class SpikingTransformer(AbstractProcess):
 
     def __init__(self, **parameters):
         super().__init__(**parameters)
-        self.logits_out = OutPort(shape=parameters["shape"])
+        self.logits_out = OutPort(shape=flat(parameters["shape"]))
 
 
 @implements(proc=SpikingTransformer, protocol=LoihiProtocol)
