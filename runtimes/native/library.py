@@ -112,11 +112,11 @@ def chosen_instruction_set() -> str | None:
     """Return the instruction set that the environment forces; None leaves the choice to the library.
 
     Raises:
-        UsageError: DS2TA-512 when it is not one that works here.
+        UsageError: DS2TA-513 when it is not one that works here.
 
     """
     name = os.environ.get(ISA)
     if name and name not in instruction_sets():
         advice = f"{ISA} may be: {', '.join(instruction_sets())}"
-        raise UsageError(Problem("DS2TA-512", f"the instruction set {name!r} does not work here", ISA, advice))
+        raise UsageError(Problem("DS2TA-513", f"the instruction set {name!r} does not work here", ISA, advice))
     return name or None

@@ -30,7 +30,7 @@ class Plan:
         Raises:
             MissingRuntimeError: DS2TA-405 when the library is not there.
             UnsupportedError: DS2TA-243 for what it cannot run.
-            UsageError: DS2TA-512 for an instruction set that does not work here.
+            UsageError: DS2TA-513 for an instruction set that does not work here.
 
         """
         self._library = library.load()

@@ -36,7 +36,7 @@ class NativeRuntime(Runtime):
         Raises:
             MissingRuntimeError: DS2TA-405 when the library is not there.
             UnsupportedError: DS2TA-243 for what it cannot run.
-            UsageError: DS2TA-512 for an instruction set or a number of threads that cannot be.
+            UsageError: DS2TA-513 for an instruction set or a number of threads that cannot be.
 
         """
         self._graph = graph
@@ -65,5 +65,5 @@ class NativeRuntime(Runtime):
 def _threads() -> int:
     said = os.environ.get(THREADS, "1")
     if not said.isdecimal() or not 1 <= int(said) <= _MOST_THREADS:
-        raise UsageError(Problem("DS2TA-512", f"{said!r} is no number of threads", THREADS, f"1 to {_MOST_THREADS}"))
+        raise UsageError(Problem("DS2TA-513", f"{said!r} is no number of threads", THREADS, f"1 to {_MOST_THREADS}"))
     return int(said)
