@@ -24,10 +24,10 @@ _HALVINGS = 18
 _DOUBLINGS = 6
 
 #: What a head's amplitudes may be multiplied by.
-_GAINS = (0.125, 0.18, 0.25, 0.35, 0.5, 0.7, 1.4, 2.0, 2.8, 4.0)
+_GAINS = (0.125, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 
 
-def set_firing_rates(model: Ds2ta, rates: Rates, seed: int = 1, *, batch: int = 4) -> None:
+def set_firing_rates(model: Ds2ta, rates: Rates, seed: int = 1, *, batch: int = 2) -> None:
     """Change a trained or random network, in place, until every population fires at its rate on synthetic pictures.
 
     A layer's batch norm gets one scalar added to its bias, found by bisection on the currents that really flow; its
@@ -120,23 +120,25 @@ class _DenoiserChoice:
     def _choose_gains(self, denoiser: Denoiser, scores: Tensor, amplitudes: list[nn.Parameter]) -> None:
         """Multiply head after head's amplitudes by the gain that brings the mean rate of all heads nearest."""
         starts = [amplitude.clone() for amplitude in amplitudes]
-        gains = torch.ones(denoiser.num_heads)
-
-        def distance() -> float:
+        rates = []
+        for gain in _GAINS:
             for amplitude, start in zip(amplitudes, starts, strict=True):
-                amplitude.copy_(start * gains)
-            return abs(self._rate(denoiser, scores) - self.rate)
-
-        nearest = distance()
-        for head in range(denoiser.num_heads):
-            kept = 1.0
-            for gain in _GAINS:
-                gains[head] = gain
-                if (found := distance()) < nearest:
-                    nearest, kept = found, gain
-            gains[head] = kept
-        distance()
+                amplitude.copy_(start * gain)
+            rates.append(self._rates(denoiser, scores))
+        tried, heads = torch.stack(rates), torch.arange(denoiser.num_heads)
+        chosen = torch.full_like(heads, _GAINS.index(1.0))
+        for head in heads.tolist():
+            others = (tried[chosen, heads].sum() - tried[chosen[head], head]).item()
+            means = (others + tried[:, head]) / denoiser.num_heads
+            chosen[head] = (means - self.rate).abs().argmin()
+        for amplitude, start in zip(amplitudes, starts, strict=True):
+            amplitude.copy_(start * torch.tensor(_GAINS)[chosen])
 
     def _rate(self, denoiser: Denoiser, scores: Tensor) -> float:
         """Rate of the attention's neuron with the denoiser as it is now."""
-        return _rate(self.attention.neuron, self.attention.scale(denoiser.forward(scores) @ self.value))
+        return self._rates(denoiser, scores).mean().item()
+
+    def _rates(self, denoiser: Denoiser, scores: Tensor) -> Tensor:
+        """The same for each head, ``[H]``."""
+        spikes, _ = self.attention.neuron.forward(self.attention.scale(denoiser.forward(scores) @ self.value))
+        return spikes.mean(dim=(0, 1, 3, 4))

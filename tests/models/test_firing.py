@@ -8,7 +8,6 @@ from ds2ta_deploy.errors import UnsupportedError
 from ds2ta_deploy.models.calibration import random_network
 from ds2ta_deploy.models.firing import set_firing_rates
 from ds2ta_deploy.models.probe import Watch
-from ds2ta_deploy.quantization import quantize
 
 
 def measured(model, seed):
