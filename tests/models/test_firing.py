@@ -29,7 +29,7 @@ def test_every_population_fires_at_its_rate(changes, seed):
     model = random_network(tiny_config(**changes), seed)
     before = measured(model, 7)
     assert max(abs(rate - wanted(name)) for name, rate in before.items()) > 0.05
-    set_firing_rates(model, wanted, 7)
+    set_firing_rates(model, wanted, 7, batch=4)
     found = measured(model, 7)
     assert found.keys() == before.keys()
     assert {name: rate for name, rate in found.items() if abs(rate - wanted(name)) > 0.015} == {}
@@ -38,7 +38,7 @@ def test_every_population_fires_at_its_rate(changes, seed):
 
 def test_the_rates_are_nearly_those_on_other_pictures(tiny_config):
     model = random_network(tiny_config, 0)
-    set_firing_rates(model, wanted, 7)
+    set_firing_rates(model, wanted, 7, batch=4)
     assert {name: rate for name, rate in measured(model, 8).items() if not wanted(name) / 2 < rate < wanted(name) * 2} == {}
 
 
@@ -50,5 +50,5 @@ def test_a_quantized_network_is_refused(tiny_quantized):
 def test_the_same_call_gives_the_same_network(tiny_config):
     first, second = (random_network(tiny_config, 0) for _ in range(2))
     for model in (first, second):
-        set_firing_rates(model, wanted, 7)
+        set_firing_rates(model, wanted, 7, batch=4)
     assert all(torch.equal(left, right) for left, right in zip(first.parameters(), second.parameters(), strict=True))
