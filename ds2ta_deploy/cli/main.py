@@ -19,6 +19,7 @@ COMMANDS = {
     "run": ("run", "Run an artifact or a checkpoint on inputs."),
     "eval": ("evaluate", "Measure top-1 over a labelled data set."),
     "inspect": ("inspect", "Show what an artifact holds."),
+    "bench": ("bench", "Time runtimes on an artifact, side by side."),
     "report": ("report", "Estimate what an artifact would take of a neuromorphic chip."),
     "check": ("check", "Say whether a checkpoint can be exported, with every problem."),
     "lava": ("lava", "Install Lava, for the target of that name."),

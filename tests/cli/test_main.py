@@ -233,7 +233,20 @@ def test_ctrl_c_in_the_middle_of_a_run_leaves_nothing(tmp_path, small_artifact, 
 
 
 def test_the_commands_are_those_promised():
-    assert list(COMMANDS) == ["export", "verify", "bisect", "run", "eval", "inspect", "report", "check", "lava", "targets", "doctor"]
+    assert list(COMMANDS) == [
+        "export",
+        "verify",
+        "bisect",
+        "run",
+        "eval",
+        "inspect",
+        "bench",
+        "report",
+        "check",
+        "lava",
+        "targets",
+        "doctor",
+    ]
     assert group.list_commands(click.Context(group)) == list(COMMANDS)
 
 

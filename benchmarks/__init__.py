@@ -1,0 +1,1 @@
+"""Measurements that the package itself never imports: run ``python -m benchmarks.peers`` in the repository's folder."""

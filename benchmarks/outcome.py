@@ -1,0 +1,158 @@
+"""What was measured, as plain data, and as a table in Markdown."""
+
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.contestants import NATIVE, NATIVE_6, ORT_FLOAT, ORT_INTEGER, TORCH, Contestant
+from benchmarks.networks import Network, mean_rates
+from benchmarks.peak import Peak
+
+#: Ratio -> whose time is divided by whose; None stands for the dense limit.
+_RATIOS: dict[str, tuple[str | None, str | None]] = {
+    "native 8-bit / dense limit": (NATIVE, None),
+    "native 6-bit / dense limit": (NATIVE_6, None),
+    "PyTorch eager / native": (TORCH, NATIVE),
+    "ONNX Runtime fp32 / native": (ORT_FLOAT, NATIVE),
+    "ONNX Runtime integers / native": (ORT_INTEGER, NATIVE),
+}
+
+_ENGINES = ("ds2ta-deploy", "numpy", "onnxruntime", "openvino", "torch")
+
+
+class Timing(msgspec.Struct):
+    """Milliseconds of one contestant's calls: median, quartiles, shortest; and whether all logits were equal, not only the class."""
+
+    name: str
+    median: float
+    low: float
+    high: float
+    best: float
+    equal: bool
+
+
+class Result(msgspec.Struct):
+    """One network, batch and number of threads.
+
+    Attributes:
+        network: its name.
+        batch: samples in a call.
+        threads: how many everyone could use.
+        rounds: timed calls of everyone.
+        operations: dense multiply-accumulates of one sample.
+        peak: dense 8-bit products a second of one core, the median of those measured between the calls.
+        best_peak: the largest of those.
+        instructions: that reach it.
+        dense_limit: milliseconds in which one core at that peak does a call's operations.
+        timings: of the contestants, slowest first.
+        ratios: of medians.
+        rates: mean firing rates of groups of populations.
+        populations: population -> mean firing rate.
+
+    """
+
+    network: str
+    batch: int
+    threads: int
+    rounds: int
+    operations: int
+    peak: float
+    best_peak: float
+    instructions: str
+    dense_limit: float
+    timings: tuple[Timing, ...]
+    ratios: dict[str, float]
+    rates: dict[str, float]
+    populations: dict[str, float]
+
+    def table(self) -> str:
+        """Return it in Markdown."""
+        rates = ", ".join(f"{kind} {rate:.1%}" for kind, rate in self.rates.items())
+        lines = [
+            f"\n### {self.network}, batch {self.batch}, {self.threads} thread{'s' * (self.threads > 1)}\n",
+            f"Firing rates: {rates}. {self.operations / 1e9:.3f} G dense products a sample, "
+            f"one core's dense peak {self.peak / 1e9:.0f} G/s ({self.instructions}). Medians of {self.rounds} calls.\n",
+            "| | ms a call | quartiles | times the dense limit | logits |",
+            "|---|---:|---:|---:|---|",
+        ]
+        lines += [
+            f"| {timing.name} | {timing.median:.2f} | {timing.low:.2f}-{timing.high:.2f} | {timing.median / self.dense_limit:.2f} "
+            f"| {'equal' if timing.equal else 'same class'} |"
+            for timing in self.timings
+        ]
+        lines += [f"| *dense int8 limit of one core* | {self.dense_limit:.2f} | | 1 | |", "", "| ratio | |", "|---|---:|"]
+        lines += [f"| {name} | {ratio:.2f} |" for name, ratio in self.ratios.items()]
+        return "\n".join(lines)
+
+
+class Machine(msgspec.Struct):
+    """Where and when."""
+
+    processor: str
+    cores: int
+    system: str
+    date: str
+    versions: dict[str, str]
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """A whole run."""
+
+    schema: str = "ds2ta-peers/1"
+    machine: Machine
+    results: tuple[Result, ...]
+
+    def json(self) -> bytes:
+        """Return it as JSON."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2)
+
+
+def summarise(network: Network, batch: int, threads: int, runners: Sequence[Contestant], peaks: Sequence[Peak]) -> Result:
+    """Turn what everyone took into medians and ratios."""
+    timings = {runner.name: _timing(runner) for runner in runners}
+    speed = statistics.median(peak.products_a_second for peak in peaks)
+    best = max(peaks)
+    limit = network.operations * batch / speed * 1e3
+    medians: dict[str | None, float] = {None: limit, **{name: timing.median for name, timing in timings.items()}}
+    ratios = {name: medians[over] / medians[under] for name, (over, under) in _RATIOS.items() if over in medians and under in medians}
+    return Result(
+        network=network.name,
+        batch=batch,
+        threads=threads,
+        rounds=len(runners[0].seconds),
+        operations=network.operations,
+        peak=speed,
+        best_peak=best.products_a_second,
+        instructions=best.instructions,
+        dense_limit=limit,
+        timings=tuple(sorted(timings.values(), key=lambda timing: -timing.median)),
+        ratios=ratios,
+        rates=dict(mean_rates(network)),
+        populations=network.rates,
+    )
+
+
+def _timing(runner: Contestant) -> Timing:
+    low, middle, high = (1e3 * part for part in statistics.quantiles(runner.seconds, n=4, method="inclusive"))
+    return Timing(runner.name, middle, low, high, 1e3 * min(runner.seconds), runner.equal)
+
+
+def machine() -> Machine:
+    """Describe this machine."""
+    described = Path("/proc/cpuinfo")
+    lines = described.read_text().splitlines() if described.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    installed = {distribution.name.lower() for distribution in metadata.distributions()}
+    return Machine(
+        processor=names[0] if names else platform.processor() or platform.machine(),
+        cores=os.cpu_count() or 1,
+        system=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        date=datetime.now(UTC).date().isoformat(),
+        versions={name: metadata.version(name) for name in _ENGINES if name in installed},
+    )
