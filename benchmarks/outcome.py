@@ -82,8 +82,10 @@ class Result(msgspec.Struct):
             "|---|---:|---:|---:|---|",
         ]
         lines += [
-            f"| {timing.name} | {timing.median:.2f} | {timing.low:.2f}-{timing.high:.2f} | {timing.median / self.dense_limit:.2f} "
-            f"| {'equal' if timing.equal else 'same class'} |"
+            (
+                f"| {timing.name} | {timing.median:.2f} | {timing.low:.2f}-{timing.high:.2f} | {timing.median / self.dense_limit:.2f} "
+                f"| {'equal' if timing.equal else 'same class'} |"
+            )
             for timing in self.timings
         ]
         lines += [f"| *dense int8 limit of one core* | {self.dense_limit:.2f} | | 1 | |", "", "| ratio | |", "|---|---:|"]

@@ -40,6 +40,7 @@ OPS = frozenset(
         "Slice",
         "Split",
         "Squeeze",
+        "Tile",
         "Transpose",
         "Unsqueeze",
         "Where",

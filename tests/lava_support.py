@@ -86,7 +86,7 @@ def processes_of(folder: Path) -> list[int]:
     return sorted(pid for pid, (_, group, _) in living.items() if pid in ours or group in groups)
 
 
-def worker_of(folder: Path, *, seconds: float = 20.0) -> list[int]:
+def worker_of(folder: Path, *, seconds: float = 120.0) -> list[int]:
     """Wait until a network runs in a folder; return its processes, the worker first, then those that it made."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -4,7 +4,10 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +229,23 @@ def some_manifest(**changes: Any) -> Manifest:
 def files_of(path: Path) -> dict[str, bytes]:
     """Return every file below a directory."""
     return {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
+
+
+@contextmanager
+def user_program(*command: object) -> Iterator[subprocess.Popen[str]]:
+    """Start a program as from a terminal, where Ctrl-C is not ignored, and see to it that it does not outlive the test."""
+    process = subprocess.Popen(
+        [*map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - a shell's background jobs ignore it
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def names_in(path: Path) -> list[str]:

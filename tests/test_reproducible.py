@@ -13,8 +13,8 @@ from ds2ta_deploy.exporting import export
 EXPECTED: dict[str, dict[str, str]] = {
     "images": {
         "graph.safetensors": "59d8d64e9ba155122138c6a621cdddcfc722ad86822d918f1315663fcb6cc8b3",
-        "manifest.json": "e363637b55f52ffb2648c8c1ada4786ad3adbbe8a20cb9e96a9040d5a716466b",
-        "model.onnx": "79f8eb5c1403eb2720d78089d240715c3259518edcb74cfa5ce4066a7c79d448",
+        "manifest.json": "cd9d31a882fc338788b1408b5d7284c05b7a8a0242b7bb00491bf0c48ed31c7b",
+        "model.onnx": "79995989c6c2eae05e210ba8eb85b7ba0b94b8d3287f80ac6d6ed645c2239493",
         "report.json": "ee85063936ee886387eaf7c94aa4996900f7e022152a37016e5397ddb6b72705",
         "vectors/expected.npz": "2bdd089ad37ff3496ff14ba67bf21e771a0b1e1f0c49d54f11debcbdd5346837",
         "vectors/hashes.json": "414a5f10cac9e756a0e4f49d025803531ac74e07d550a3a30a65eff2fb87d9cb",

@@ -31,9 +31,7 @@ def numbers_option(name: str, about: str) -> Callable[[Function], Function]:
 
 @click.command("bench", epilog="Example: ds2ta bench OUT --runtime native --runtime onnxruntime --batch 1,8 --threads 1,2")
 @artifact_argument
-@runtime_option(
-    "Runtime to time; may be repeated.  [default: those of native, onnxruntime-native and onnxruntime that can run here]", multiple=True
-)
+@runtime_option("Runtime to time; may be repeated.  [default: native and ONNX Runtime, with our kernels and without]", multiple=True)
 @numbers_option("--batch", "Samples in a call.")
 @numbers_option("--threads", "Threads that a runtime may use, where it can choose.")
 @click.option("--repeats", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Timed calls of each.")

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from builders import assert_fires, every_index, trace_of
-from support import copy_artifact, frozen, names_in, one_more, replaced, rewrite
+from support import ON_ONNX, copy_artifact, frozen, names_in, one_more, replaced, rewrite
 
 from ds2ta_deploy.artifact import GOLDEN_HASHES, GRAPH, MODEL, Artifact
 from ds2ta_deploy.bisection.reproducer import RECORD
@@ -100,7 +100,7 @@ def test_a_planted_fault_is_named_to_the_op_and_the_index_and_replays(cli, chang
     rewrite(changeable, MODEL, data)
     out = tmp_path / "reproducer"
 
-    shown = cli("bisect", changeable, "--allow-modified", "--json", "-o", out)
+    shown = cli("bisect", changeable, "--allow-modified", "--runtime", "onnxruntime", "--json", "-o", out)
     assert shown.code == 1
     found = shown.data
     assert found["divergence"] == {
@@ -154,7 +154,7 @@ def test_nothing_differs(cli, small_artifact, small_graph, tmp_path):
     shown = cli("bisect", small_artifact, "-o", tmp_path / "out")
     values = len(small_graph.observable)
     assert (shown.code, shown.out) == (0, "")
-    assert shown.err == f"no integer differs: {values} values of 5 samples, onnxruntime, onnx-reference, golden against reference\n"
+    assert shown.err == f"no integer differs: {values} values of 5 samples, {', '.join(ON_ONNX)}, golden against reference\n"
     assert names_in(tmp_path) == []
 
 
@@ -268,7 +268,7 @@ def test_pytorch_joins_with_the_checkpoint(cli, tiny_artifact, tiny_checkpoint, 
     options = ["--allow-modified", "--checkpoint", tiny_checkpoint, "--inputs", tiny_data, "-o", tmp_path / "out"]
     shown = cli("bisect", copy, *options, "--json")
     assert shown.code == 1
-    assert (shown.data["divergence"]["baseline"], shown.data["runtimes"]) == ("torch", ["reference", "onnxruntime", "onnx-reference"])
+    assert (shown.data["divergence"]["baseline"], shown.data["runtimes"]) == ("torch", ["reference", *ON_ONNX])
     assert shown.data["finding"]["op"] == "patch.stages.0.window"
     assert shown.data["divergence"]["index"] == [0, 0, 2]
     again = cli("bisect", tmp_path / "out")

@@ -3,14 +3,13 @@
 import importlib.util
 import json
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from lava_support import needs_lava, worker_of
-from support import copy_artifact, frozen
+from support import copy_artifact, frozen, user_program
 
 from ds2ta_deploy import lava_setup
 from ds2ta_deploy.artifact import Artifact
@@ -82,11 +81,11 @@ def test_one_unit_in_a_weight_that_changes_no_spike_is_found_too(cli, lava_artif
 def test_ctrl_c_ends_lava_too(lava_artifact, small_inputs, leftovers, tmp_path):
     np.savez(tmp_path / "many.npz", images=np.repeat(small_inputs, 4000, axis=0))
     arguments = ["run", lava_artifact, "--runtime", "lava", "--inputs", tmp_path / "many.npz", "-o", tmp_path / "trace.npz"]
-    user = subprocess.Popen([sys.executable, "-m", "ds2ta_deploy.cli.main", *arguments], stderr=subprocess.PIPE, text=True)
-    worker_of(leftovers.folder)
-    user.send_signal(signal.SIGINT)
-    _, said = user.communicate(timeout=60)
-    assert user.returncode == 130
+    with user_program(sys.executable, "-m", "ds2ta_deploy.cli.main", *arguments) as user:
+        worker_of(leftovers.folder)
+        user.send_signal(signal.SIGINT)
+        _, said = user.communicate(timeout=60)
+        assert user.returncode == 130
     assert said.strip().splitlines()[-1] == "interrupted; nothing half-written is left behind"
     assert not (tmp_path / "trace.npz").exists()
 

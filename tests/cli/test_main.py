@@ -7,7 +7,7 @@ import time
 
 import click
 import pytest
-from support import names_in
+from support import names_in, user_program
 
 import ds2ta_deploy
 from ds2ta_deploy.cli import main as main_module
@@ -202,17 +202,12 @@ main()
 
 def interrupted(arguments, sent):
     """Start a command that hangs in the middle of its work, interrupt it there, and return how it ended."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", SLOW_EXPORT, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
+    with user_program(sys.executable, "-c", SLOW_EXPORT, *arguments) as process:
         assert process.stdout.readline() == "RUNNING\n"
         time.sleep(0.1)
         process.send_signal(sent)
-        out, err = process.communicate(timeout=20)
-    finally:
-        process.kill()
-    return process.returncode, out, err
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from builders import build_small_graph, small_inputs
 from lava_support import needs_lava, worker_of, write_export
-from support import assert_all_equal, frozen
+from support import assert_all_equal, frozen, user_program
 
 from ds2ta_deploy.artifact import Artifact
 from ds2ta_deploy.errors import InputError, MissingRuntimeError, RuntimeFailedError, UsageError
@@ -110,13 +109,11 @@ LavaRuntime(Path({directory!r}), build_small_graph()).trace(np.repeat(small_inpu
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_ctrl_c_and_a_killed_user_program_leave_nothing(number, directory, leftovers):
     program = RUN.format(tests=str(Path(__file__).parents[1]), directory=str(directory))
-    user = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
-    worker_of(leftovers.folder)
-    started = time.monotonic()
-    user.send_signal(number)
-    _, said = user.communicate(timeout=30)
-    assert user.returncode == -number
-    assert time.monotonic() - started < 10
+    with user_program(sys.executable, "-c", program) as user:
+        worker_of(leftovers.folder)
+        user.send_signal(number)
+        _, said = user.communicate(timeout=60)
+        assert user.returncode == -number
     if number == signal.SIGINT:
         assert said.splitlines()[-1].startswith("KeyboardInterrupt")
     for folder in leftovers.folder.glob("ds2ta-lava-*"):

@@ -99,7 +99,7 @@ def test_a_threshold_that_silence_reaches(lie, threshold):
     assert told == f"operation 0 has a threshold of {threshold}"
 
 
-@pytest.mark.parametrize("kind", [-1, 7, 2**31 - 1])
+@pytest.mark.parametrize("kind", [-1, 8, 2**31 - 1])
 def test_a_kind_that_there_is_not(lie, kind):
     assert lie(lambda arguments, values, operations: setattr(operations[1], "kind", kind)) == f"operation 1 is of kind {kind}"
 
