@@ -51,7 +51,7 @@ faults: .venv/.installed ## put thousands of faults into artifacts and print how
 check: .venv/.installed ## lint, formatting, types
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy ds2ta_deploy
+	.venv/bin/mypy ds2ta_deploy benchmarks
 
 format: .venv/.installed ## format, and mend what the linter can mend
 	.venv/bin/ruff check --fix .
@@ -80,7 +80,7 @@ neon: ## test the native library on an emulated Arm processor, where a cross com
 
 clean: ## remove builds and caches
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find ds2ta_deploy exporters runtimes examples tests -name __pycache__ -not -path '*/node_modules/*' -exec rm -rf {} +
+	find ds2ta_deploy exporters runtimes benchmarks examples tests -name __pycache__ -not -path '*/node_modules/*' -exec rm -rf {} +
 
 distclean: clean ## remove the environments as well
 	rm -rf .venv .venv310 .venv312 .venv313 $(PORTABILITY)/node_modules

@@ -39,7 +39,8 @@ class Contestant:
         expected: int32 ``[pictures, classes]`` of the graph that it computes.
         exact: whether every logit must be equal; otherwise, in float32 that may not hold every number, the largest.
         equal: whether every logit was equal, once checked.
-        seconds: what its timed calls took.
+        seconds: what its timed calls took by the clock on the wall.
+        processor_seconds: what they took of the processors, all threads together; other programs do not disturb it.
 
     """
 
@@ -49,6 +50,7 @@ class Contestant:
     exact: bool
     equal: bool = True
     seconds: list[float] = field(default_factory=list)
+    processor_seconds: list[float] = field(default_factory=list)
 
     def check(self, pictures: Pictures, samples: NDArray[np.intp]) -> str:
         """Run and say what is wrong with the logits; empty when nothing is."""

@@ -48,7 +48,7 @@ def race(network: Network, batch: int, threads: int, rounds: int, peak: DensePea
     runners = list(contestants(network, batch, threads, compiled=compiled))
     wrong = [said for runner in runners for taken, chosen in zip(pictures, samples, strict=True) if (said := runner.check(taken, chosen))]
     if wrong:
-        raise ParityError(Problem("DS2TA-301", said, network.name) for said in wrong)
+        raise ParityError(Problem("DS2TA-301", said, network.name) for said in dict.fromkeys(wrong))
     for runner in runners * _WARM_UP:
         runner.run(pictures[0])
     gc.collect()
@@ -65,9 +65,10 @@ def _turn(runner: Contestant, call: Callable[[], object], *, rest: bool) -> None
     if rest:
         time.sleep(_REST)
     call()
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     call()
     runner.seconds.append(time.perf_counter() - began)
+    runner.processor_seconds.append(time.process_time() - used)
 
 
 @click.command()
