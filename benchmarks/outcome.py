@@ -123,6 +123,25 @@ class Outcome(msgspec.Struct, kw_only=True):
     machine: Machine
     results: tuple[Result, ...]
 
+    def summary(self) -> str:
+        """Return all results side by side, in Markdown: milliseconds, then ratios."""
+        columns = [
+            {
+                "batch, threads": f"{result.batch}, {result.threads}",
+                **{f"rates: {kind}": f"{rate:.1%}" for kind, rate in result.rates.items()},
+                **{f"{timing.name}, ms": f"{timing.median:.2f}" for timing in result.timings},
+                "*dense int8 limit of one core*, ms": f"{result.dense_limit:.2f}",
+                **{f"**{name}**": f"{ratio:.2f}" for name, ratio in result.ratios.items()},
+            }
+            for result in self.results
+        ]
+        rows = dict.fromkeys(name for column in reversed(columns) for name in column)  # the large networks' order
+        lines = ["| | " + " | ".join(result.network for result in self.results) + " |", "|---|" + "---:|" * len(columns)]
+        lines += [f"| {row} | " + " | ".join(column.get(row, "") for column in columns) + " |" for row in rows]
+        here = self.machine
+        versions = ", ".join(f"{name} {version}" for name, version in here.versions.items())
+        return "\n".join([f"{here.date}, {here.processor}, {here.cores} cores, {here.system}; {versions}.", "", *lines])
+
     def json(self) -> bytes:
         """Return it as JSON."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2)

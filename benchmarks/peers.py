@@ -110,6 +110,7 @@ def main(
                     results.append(race(network, size, number, rounds, peak, compiled=compiled))
                     click.echo(results[-1].table())
     outcome = Outcome(machine=machine(), results=tuple(results))
+    click.echo(f"\n### Together\n\n{outcome.summary()}")
     if json_file is not None:
         json_file.write_bytes(outcome.json())
     if plot is not None:

@@ -119,6 +119,9 @@ def test_the_whole_program(tmp_path, monkeypatch, tiny_config):
         assert all(0 < timing.best <= timing.low <= timing.median <= timing.high for timing in result.timings)
         assert result.dense_limit == result.operations * result.batch / result.peak * 1e3
         assert f"### {result.network}, batch {result.batch}, {result.threads} thread" in done.output
+    heading = "| | " + " | ".join(result.network for result in outcome.results) + " |"
+    assert heading in done.output
+    assert "| **PyTorch eager / native** | " in done.output or library_path() is None
     assert json.loads(written.read_bytes())["schema"] == "ds2ta-peers/1"
 
 
