@@ -85,6 +85,7 @@ class ParityReport:
         hashes: SHA-256 of every value over all samples, as the baseline computed it.
         firing_rates: mean of every ``*.spikes``.
         output: the baseline's logits of all samples.
+        left_out: name of a runtime that nobody asked for by name and that cannot run this network -> why.
 
     """
 
@@ -94,6 +95,7 @@ class ParityReport:
     hashes: dict[str, str] = field(default_factory=dict)
     firing_rates: dict[str, float] = field(default_factory=dict)
     output: NDArray[np.integer] = field(default_factory=lambda: np.zeros((0, 0), np.int32))
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, GRAPH, Artifact
 from ds2ta_deploy.datasets import read_arrays
-from ds2ta_deploy.errors import InputError, Problem, UsageError
+from ds2ta_deploy.errors import InputError, Problem, UnsupportedError, UsageError
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.populations import population_values
 from ds2ta_deploy.parity import ParityReport, Progress, compare_runtimes
@@ -56,7 +56,7 @@ def verify(
 
     Args:
         artifact: what to verify, opened or its directory.
-        runtimes: names; by default every one that can run here.
+        runtimes: names; by default every one that can run here, and this network.
         inputs: uint8; by default the artifact's golden inputs, for which hashes are recorded.
         checkpoint: compares with the quantized PyTorch model too.
         lava_python: interpreter that has Lava, for the runtime ``lava``; the present one by default.
@@ -70,6 +70,7 @@ def verify(
     Raises:
         InputError: when artifact or inputs are invalid; DS2TA-170 when the certificate does not hold.
         MissingRuntimeError: when a runtime is not installed.
+        UnsupportedError: when a runtime that was named cannot run the network.
         UsageError: DS2TA-507 without a sample, 509 when nothing would be compared.
 
     Example:
@@ -96,9 +97,18 @@ def verify(
     compared = [name for name in dict.fromkeys([ReferenceRuntime.name, *names]) if name != baseline.name]
     if not compared and golden is None:
         raise UsageError(Problem("DS2TA-509", "there is nothing to compare the reference with", mend=f"name one of: {', '.join(RUNTIMES)}"))
-    others = [open_runtime(name, opened, path, lava_python=lava) for name in compared]
+    others, left_out = [], dict[str, str]()
+    for name in compared:
+        try:
+            others.append(open_runtime(name, opened, path, lava_python=lava))
+        except UnsupportedError as error:
+            if asked is not None:
+                raise
+            left_out[name] = error.problems[0].what
     values = values or ("all" if opened.modified else "populations")
-    return compare_runtimes(graph, inputs, baseline, others, wanted_values(graph, values), golden=golden, progress=progress)
+    report = compare_runtimes(graph, inputs, baseline, others, wanted_values(graph, values), golden=golden, progress=progress)
+    report.left_out = left_out
+    return report
 
 
 def _default_runtimes(artifact: Artifact, checkpoint: Path | None, lava_python: Path | None) -> list[str]:

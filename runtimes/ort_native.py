@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from ds2ta_deploy.artifact import MODEL
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.runtimes.native import library
+from ds2ta_deploy.runtimes.native.plan import Plan
 from ds2ta_deploy.runtimes.ort import OnnxRuntime
 
 
@@ -22,11 +23,13 @@ class OnnxNativeRuntime(OnnxRuntime):
 
         Raises:
             InputError: DS2TA-160 when the bytes are no ONNX file.
+            UnsupportedError: DS2TA-243 for what the library cannot run.
             MissingRuntimeError: DS2TA-405 when the library is not there.
             UsageError: DS2TA-513 for an instruction set or a number of threads that cannot be.
 
         """
         super().__init__(data, graph, where, threads)
+        Plan(graph, 1)  # what the library cannot run is said here, not when a session is opened
         library.load()
         self.options(threads)
 

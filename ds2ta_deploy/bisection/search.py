@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ds2ta_deploy.artifact import Artifact
 from ds2ta_deploy.bisection.sides import Side, available, open_side
-from ds2ta_deploy.errors import Problem, UsageError
+from ds2ta_deploy.errors import Problem, UnsupportedError, UsageError
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ops import ValueType
 from ds2ta_deploy.parity import GOLDEN, Digest, Divergence, Progress, locate, samples_at_once
@@ -110,7 +110,13 @@ def bisect(
     if not names:
         advice = f"name another with --runtime: {', '.join([*RUNTIMES, GOLDEN])}"
         raise UsageError(Problem("DS2TA-509", f"there is nothing to compare {first} with", mend=advice))
-    sides = [open_side(name, artifact, recorded=recorded, **options) for name in (first, *names)]
+    sides = []
+    for name in (first, *names):
+        try:
+            sides.append(open_side(name, artifact, recorded=recorded, **options))
+        except UnsupportedError:
+            if name in (first, runtime):
+                raise  # nobody asked for the others by name: they take part where they can
     return search(graph, pixels, sides[0], sides[1:], golden=golden_hashes(artifact) if GOLDEN in names else None, progress=progress)
 
 

@@ -31,6 +31,7 @@ def command(as_json: bool) -> None:
         click.echo(f"Python {findings['python']} on {findings['machine']}, {findings['cores']} cores")
         for entry in findings["distributions"]:
             click.echo(f"{entry['name']:<14}{entry['version'] or 'not installed':<16}{entry['remark']}")
+        click.echo(f"{'native':<14}{findings['native']['instruction_set'] or 'not built':<16}{findings['native']['remark']}")
         click.echo(f"{'lava-nc':<14}{findings['lava']['version'] or 'not installed':<16}{findings['lava']['remark']}")
     missing = [entry["name"] for entry in findings["distributions"] if entry["version"] is None and not entry["optional"]]
     if missing:
@@ -44,6 +45,7 @@ def examine() -> dict[str, Any]:
     import platform
 
     from ds2ta_deploy.lava_setup import status
+    from ds2ta_deploy.runtimes.native.library import condition as native
 
     distributions = []
     for requirement in metadata.requires("ds2ta-deploy") or []:
@@ -62,6 +64,7 @@ def examine() -> dict[str, Any]:
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "distributions": distributions,
+        "native": native(),
         "lava": {"version": lava, "works": remark == "ok", "remark": remark},
     }
 

@@ -111,4 +111,5 @@ def parity_json(report: "ParityReport") -> dict[str, Any]:
         "runtimes": [{"runtime": r.runtime, "values": r.values, "integers": r.integers, "different": r.different} for r in report.results],
         "firing_rates": report.firing_rates,
         "hashes": report.hashes,
+        "left_out": report.left_out,
     }

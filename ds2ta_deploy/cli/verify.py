@@ -71,6 +71,8 @@ def command(
     else:
         print_table(parity_table(report))
         print_rates(report)
+        for left_out, reason in report.left_out.items():
+            say(f"the runtime {left_out} was left out: {reason}")
         if names is None and checkpoint is None:
             say("the runtime torch was left out: it needs --checkpoint")
     report.raise_on_difference()

@@ -141,3 +141,13 @@ def choose_threads(asked: int | None) -> int:
     if not said.isdecimal() or len(said) > len(str(_MOST_THREADS)) or not 1 <= int(said) <= _MOST_THREADS:
         raise UsageError(Problem("DS2TA-513", f"{said!r} is no number of threads", THREADS, f"1 to {_MOST_THREADS}"))
     return int(said)
+
+
+def condition() -> dict[str, Any]:
+    """Say whether the library works here: ``instruction_set`` is the best that does, or None; ``remark`` is ok, or what helps."""
+    try:
+        best = instruction_sets()[-1]
+    except MissingRuntimeError as error:
+        problem = error.problems[0]
+        return {"instruction_set": None, "remark": f"optional: {problem.what} ({problem.mend})"}
+    return {"instruction_set": best, "remark": "ok"}

@@ -5,6 +5,7 @@ import pytest
 
 from ds2ta_deploy import lava_setup
 from ds2ta_deploy.cli import doctor
+from ds2ta_deploy.runtimes.native import library
 
 
 def required():
@@ -41,7 +42,7 @@ def test_this_installation_is_sound(cli):
     assert (shown.code, shown.err) == (0, "")
     lines = shown.out.splitlines()
     assert re.match(r"Python 3\.\d+\.\d+ on \S+, \d+ cores", lines[0])
-    assert [line.split()[0] for line in lines[1:]] == [*required(), "lava-nc"]
+    assert [line.split()[0] for line in lines[1:]] == [*required(), "native", "lava-nc"]
 
 
 def test_json(cli):
@@ -86,3 +87,13 @@ def test_what_is_older_than_the_metadata_ask_for_is_told(cli, installed, name):
 )
 def test_versions_are_compared_by_their_numbers(version, numbers):
     assert doctor._release(version) == numbers
+
+
+def test_without_the_native_library_it_is_said(cli, monkeypatch):
+    monkeypatch.setattr(library, "library_path", lambda: None)
+    library.load.cache_clear()
+    data = cli("doctor", "--json").data
+    library.load.cache_clear()
+    assert data["native"]["instruction_set"] is None
+    assert "was not built" in data["native"]["remark"]
+    assert "C compiler" in data["native"]["remark"]

@@ -4,9 +4,21 @@ import re
 import numpy as np
 import pytest
 from builders import assert_fires, trace_of
-from support import NATIVE, ON_ONNX, copy_artifact, one_more, read_manifest, rewrite, write_manifest
+from support import (
+    NATIVE,
+    ON_ONNX,
+    ONNX_NATIVE,
+    attention_on_counts,
+    copy_artifact,
+    frozen,
+    one_more,
+    read_manifest,
+    rewrite,
+    write_manifest,
+)
 
 from ds2ta_deploy.artifact import GOLDEN_HASHES, MODEL
+from ds2ta_deploy.exporting import export
 from ds2ta_deploy.graph.populations import population_values
 
 # --- it is as exported -----------------------------------------------------------------------------------------------
@@ -28,7 +40,7 @@ def test_json_is_all_that_stdout_carries(cli, small_artifact, small_graph):
     shown = cli("verify", small_artifact, "--json")
     assert (shown.code, shown.err) == (0, "")
     data = shown.data
-    assert set(data) == {"passed", "baseline", "samples", "runtimes", "firing_rates", "hashes"}
+    assert set(data) == {"passed", "baseline", "samples", "runtimes", "firing_rates", "hashes", "left_out"}
     assert (data["passed"], data["samples"]) == (True, 5)
     assert data["baseline"] == "reference"
     assert [result["runtime"] for result in data["runtimes"]] == [*ON_ONNX, "golden"]
@@ -237,3 +249,16 @@ def test_inputs_that_do_not_fit(cli, small_artifact, tmp_path, arrays, exit_code
 def test_inputs_that_are_not_there(cli, small_artifact, tmp_path):
     assert cli("verify", small_artifact, "--inputs", tmp_path / "nothing").is_error(4, "DS2TA-130")
     assert cli("verify", small_artifact, "--inputs", tmp_path).is_error(4, "DS2TA-130")
+
+
+def test_who_was_not_asked_for_and_cannot_run_the_network_is_left_out(cli, tmp_path):
+    graph, inputs = attention_on_counts(2)
+    export(frozen(graph), "onnx", tmp_path / "out", inputs=inputs)
+    shown = cli("verify", tmp_path / "out", "--runtime", "all")
+    assert shown.code == 0
+    data = cli("verify", tmp_path / "out", "--json").data
+    assert list(data["left_out"]) == [*NATIVE, *ONNX_NATIVE]
+    for name in data["left_out"]:
+        assert f"the runtime {name} was left out: " in shown.err
+        assert cli("verify", tmp_path / "out", "--runtime", name).is_error(3, "DS2TA-243")
+    assert cli("bisect", tmp_path / "out").code == 0

@@ -10,7 +10,7 @@ from builders import EVENTS, assert_fires, build_small_graph, pixels_for, small_
 from support import assert_all_equal, attention_on_counts, frozen, some_manifest, spiking_chain
 
 from ds2ta_deploy.artifact import GRAPH, MODEL, Artifact
-from ds2ta_deploy.errors import InputError, MissingRuntimeError, UsageError
+from ds2ta_deploy.errors import InputError, MissingRuntimeError, UnsupportedError, UsageError
 from ds2ta_deploy.exporters.onnx import to_onnx
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.runtimes.base import RUNTIMES, open_runtime
@@ -166,8 +166,11 @@ def test_counts_in_an_attention_are_said_to_need_the_bodies():
     graph, inputs = attention_on_counts(1)
     data = to_onnx(graph).SerializeToString()
     assert_all_equal(trace_of(graph, inputs), OnnxRuntime(data, graph).trace(inputs, graph.observable))
-    with pytest.raises(InputError, match=r"DS2TA-161 .*counts above 1.* runs without this library"):
-        OnnxNativeRuntime(data, graph).trace(inputs, ())
+    with pytest.raises(UnsupportedError, match=r"DS2TA-243 .*counts of 1 bits"):
+        OnnxNativeRuntime(data, graph)
+    session = OnnxNativeRuntime.load(onnx.load_model_from_string(data))  # as whoever registers the library alone
+    with pytest.raises(Exception, match=r"counts above 1.* runs without this library"):
+        session([graph.output], {graph.input_name: inputs})
 
 
 # --- opening and settings --------------------------------------------------------------------------------------------
