@@ -1,7 +1,7 @@
 """Why a fault is not noticed: because it changes nothing for any input, by proof, or because the inputs do not excite it."""
 
 import numpy as np
-from faults.catalogue import Fault
+from faults.catalogue import MORE_THAN, Fault
 from numpy.typing import NDArray
 
 from ds2ta_deploy.graph import ops
@@ -80,7 +80,7 @@ def leaks_whole(graph: Graph, neuron: ops.Lif, step: int) -> bool:
     return zeros >= neuron.leak_shift
 
 
-def unexcited(graph: Graph, trace: Trace, inputs: NDArray[np.uint8], fault: Fault) -> str | None:
+def unexcited(graph: Graph, trace: Trace, inputs: NDArray[np.uint8], fault: Fault) -> str | None:  # noqa: PLR0911 - one a kind
     """Return why these inputs cannot tell the faulty network from the true one; None when they could.
 
     An exact condition, not a guess: the value that the fault changes is the same at every place, or no membrane met lies
@@ -98,6 +98,8 @@ def unexcited(graph: Graph, trace: Trace, inputs: NDArray[np.uint8], fault: Faul
             membrane = values[op.outputs[1]][..., channel]
             first, last = sorted((int(op.threshold[channel]), fault.value))
             return None if ((membrane >= first) & (membrane < last)).any() else "no membrane met lies between the thresholds"
+        case ops.Lif() if fault.kind == MORE_THAN:
+            return None if (values[op.outputs[1]] == op.threshold).any() else "no membrane met is at its threshold"
         case ops.Lookup() if fault.field == "table" and fault.index:
             head, entry = fault.index
             return None if (values[op.inputs[0]][:, :, head] == entry).any() else "no score is this index"

@@ -201,7 +201,7 @@ def test_any_network(recipe, pixels, batch, threads):
     assert_native_equal(graph, inputs, (threads,))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @given(recipe=recipes, pixels=pixels, batch=st.integers(1, 3), threads=st.sampled_from([1, 2, 3, 5]))
 @settings(max_examples=1500)
 def test_very_many_networks(recipe, pixels, batch, threads):
