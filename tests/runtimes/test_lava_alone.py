@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
+
 from builders import assert_fires
 from lava_support import write_export
 from support import assert_all_equal
