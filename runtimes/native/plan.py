@@ -1,4 +1,4 @@
-"""A plan of the native library: made once from a graph, then run without allocating."""
+"""A plan of the native library: made once from a graph; in a run the library allocates nothing."""
 
 import ctypes
 from collections.abc import Sequence
