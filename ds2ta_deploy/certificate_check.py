@@ -68,7 +68,7 @@ def derive(graph: bytes, where: str = "graph") -> Json:
     """
     try:
         length = struct.unpack("<Q", graph[:8])[0]
-        record = json.loads(json.loads(graph[8 : 8 + length])["__metadata__"]["ds2ta-graph/1"])
+        record = json.loads(json.loads(graph[8 : 8 + length])["__metadata__"]["ds2ta-graph/2"])
         derivation = _Derivation(record, safetensors.numpy.load(graph))
     except (safetensors.SafetensorError, struct.error, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise InputError(Problem("DS2TA-171", f"the graph's bounds cannot be derived again: {error}", where)) from error

@@ -99,10 +99,13 @@ def _repeat(inputs: list[Value], fields: Json, _: Json) -> list[Value]:
     return [Value([fields["time_steps"], *inputs[0].shape[1:]], inputs[0].rows, inputs[0].by_head)]
 
 
-def _max_pool2d(inputs: list[Value], _: Json, __: Json) -> list[Value]:
+def _max_pool2d(inputs: list[Value], fields: Json, _: Json) -> list[Value]:
     time, batch, height, width, channels = inputs[0].shape
-    halved = [time, batch, (height + 1) // 2, (width + 1) // 2, channels]
-    return [Value(halved, [(min(low, 0), max(high, 0)) for low, high in inputs[0].rows])]
+    stride = fields["stride"]
+    if fields["axis"] == 2:
+        return [Value([time, batch, -(-height // stride), -(-width // stride), channels], inputs[0].rows)]
+    kept = inputs[0].rows if inputs[0].by_head else [inputs[0].hull]
+    return [Value([time, batch, height, -(-width // stride), -(-channels // stride)], kept, inputs[0].by_head)]
 
 
 def _tokens(inputs: list[Value], _: Json, __: Json) -> list[Value]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parent))  # `import builders`, whichever way pytest is started
 
 import builders
+import stream_graph as stream_builder
 from lava_support import Leftovers
 
 from ds2ta_deploy.graph.graph import Graph
@@ -29,8 +30,14 @@ settings.load_profile("ds2ta")
 
 @pytest.fixture(scope="session")
 def small_graph() -> Graph:
-    """Return an integer graph made by hand that has every op; all its neurons fire on :func:`small_inputs`."""
+    """Return an integer graph made by hand with the ops of DS2TA; all its neurons fire on :func:`small_inputs`."""
     return builders.build_small_graph()
+
+
+@pytest.fixture(scope="session")
+def stream_graph() -> Graph:
+    """Return an integer graph made by hand with the ops of the other families; it takes :func:`small_inputs` and fires, too."""
+    return stream_builder.build_stream_graph()
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,28 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ds2ta_deploy.graph.graph import Graph
-from ds2ta_deploy.graph.ops import Conv2d, Lif, Linear, Lookup, MatMul, MergeHeads, Op, Repeat, SplitHeads, TemporalWindow
+from ds2ta_deploy.graph.ops import (
+    Chunk,
+    Conv2d,
+    Lif,
+    Linear,
+    Lookup,
+    MatMul,
+    MergeHeads,
+    Op,
+    Repeat,
+    SplitHeads,
+    TemporalWindow,
+    Unchunk,
+)
 
-PopulationKind = Literal["SpikingConv2d", "SpikingLinear", "SpikingAttention", "Single"]
+PopulationKind = Literal["SpikingConv2d", "SpikingLinear", "SpikingAttention", "SpikingNeuron", "Synapses", "Single"]
 
-_INNER = (Conv2d, Linear, TemporalWindow, Repeat, SplitHeads, MergeHeads, MatMul, Lookup)
+#: What can belong to the neuron that it feeds.
+_INNER = (Conv2d, Linear, TemporalWindow, Repeat, SplitHeads, MergeHeads, MatMul, Lookup, Chunk, Unchunk)
+
+#: What can belong to the bias of a current that no neuron claims.
+_WEIGHTS = (Conv2d, Linear)
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,8 +33,10 @@ class Population:
     """Ops that belong together: weights + window + neuron, or query-key-table-value-neuron.
 
     Attributes:
-        kind: ``Single`` for an op that belongs to no neuron (residual sum, pooling, readout …).
-        name: dotted name of the neuron's population, or of the single op.
+        kind: ``SpikingNeuron`` for a neuron without weights of its own, which reads a membrane stream or a sum;
+            ``Synapses`` for weights and bias that feed a stream, not one neuron; ``Single`` for any other op that
+            belongs to no neuron (residual sum, pooling, readout …).
+        name: dotted name of the neuron's population, of the op that adds the bias, or of the single op.
         ops: in graph order.
         inputs: values read from outside.
         outputs: values that others read, or the network's output.
@@ -45,7 +64,10 @@ def group(graph: Graph) -> list[Population]:
     owner: dict[str, str] = {}
     for op in graph:
         if isinstance(op, Lif):
-            _claim(op, maker, readers, owner)
+            _claim(op, _INNER, maker, readers, owner)
+    for op in graph:
+        if isinstance(op, TemporalWindow) and op.name not in owner:
+            _claim(op, _WEIGHTS, maker, readers, owner)
     members: dict[str, list[Op]] = {}
     for op in graph:
         members.setdefault(owner.get(op.name, op.name), []).append(op)
@@ -54,17 +76,17 @@ def group(graph: Graph) -> list[Population]:
     return [_population(graph, name, tuple(ops), readers) for name, ops in ordered]
 
 
-def _claim(neuron: Op, maker: dict[str, Op], readers: dict[str, list[Op]], owner: dict[str, str]) -> None:
-    """Give the neuron its population, and what feeds only it, as far as inner ops reach."""
-    owner[neuron.name] = neuron.name
-    waiting = [neuron]
+def _claim(last: Op, inner: tuple[type[Op], ...], maker: dict[str, Op], readers: dict[str, list[Op]], owner: dict[str, str]) -> None:
+    """Give a population its last op, and what feeds only it, as far as inner ops reach."""
+    owner[last.name] = last.name
+    waiting = [last]
     while waiting:  # no recursion: a stranger's graph may be deep
         for name in waiting.pop().inputs:
             source = maker.get(name)
-            if not isinstance(source, _INNER) or source.name in owner:
+            if not isinstance(source, inner) or source.name in owner:
                 continue
-            if all(owner.get(reader.name) == neuron.name for made in source.outputs for reader in readers.get(made, [])):
-                owner[source.name] = neuron.name
+            if all(owner.get(reader.name) == last.name for made in source.outputs for reader in readers.get(made, [])):
+                owner[source.name] = last.name
                 waiting.append(source)
 
 
@@ -79,12 +101,15 @@ def _population(graph: Graph, name: str, ops: tuple[Op, ...], readers: dict[str,
 def _kind(ops: tuple[Op, ...]) -> PopulationKind:
     kinds = {type(op) for op in ops}
     if Lif not in kinds:
-        return "Single"
+        return "Synapses" if TemporalWindow in kinds else "Single"
     if Lookup in kinds or MatMul in kinds:
         return "SpikingAttention"
-    return "SpikingConv2d" if Conv2d in kinds else "SpikingLinear"
+    if Conv2d in kinds:
+        return "SpikingConv2d"
+    return "SpikingLinear" if Linear in kinds else "SpikingNeuron"
 
 
 def population_values(graph: Graph) -> tuple[str, ...]:
-    """Names of the values that pass between populations: spikes, counts, logits."""
-    return tuple(value for population in group(graph) for value in population.outputs)
+    """Names of the values that pass between populations: spikes, counts, currents, logits; mere views of them left out."""
+    observable = set(graph.observable)
+    return tuple(value for population in group(graph) for value in population.outputs if value in observable)

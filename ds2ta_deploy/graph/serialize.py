@@ -18,7 +18,7 @@ from ds2ta_deploy.graph.ops import OPS, Dtype, Op, ValueType
 from ds2ta_deploy.reading import read_regular
 
 #: Key of the single header entry; one entry keeps the bytes independent of any map's order.
-HEADER_KEY = "ds2ta-graph/1"
+HEADER_KEY = "ds2ta-graph/2"
 
 Tensors = dict[str, np.ndarray[Any, Any]]
 Structure = TypeVar("Structure", bound=msgspec.Struct)

@@ -50,16 +50,16 @@ A step of a process is one op: its name, the values it reads and makes, its `int
 | op | meaning |
 |---|---|
 | InputTable | `out[y, x, c] = table[c, in[y, x, c]]` |
-| Conv2d | stride 1, zero padding, weight `[out, k, k, in]`: `out[y, x] = sum_ij W[:, i, j] in[y + i - k//2, x + j - k//2]` |
+| Conv2d | zero padding, weight `[out, k, k, in]`, dilation r: `out[y, x] = sum_ij W[:, i, j] in[y + r (i - k//2), x + r (j - k//2)]` |
 | Linear | `out[n] = W in[n]` |
 | Repeat | the still value at every step |
 | TemporalWindow | `out[t] = sum_(m < taps, m <= t) ((in[t-m] << guard_bits) >> (decay m)) + (bias << guard_bits)` |
 | Lif | `V[t] = (V[t-1] (1 - s[t-1]) leak_numerator >> leak_shift) + in[t]`; `s[t] = V[t] >= threshold`; outputs `s`, `V` |
-| MaxPool2d | 3x3, stride 2, padding 1; of spikes: OR |
+| MaxPool2d | 3x3 maximum of what lies inside, of spikes OR; `axis` 2: rows and columns, 3: tokens and a head's channels |
 | Add | residual sum: a small count |
 | Tokens | `[H, W, C] -> [H W, C]` |
 | SplitHeads, MergeHeads | `[N, D] <-> [heads, N, D / heads]` |
-| MatMul | `left right^T` when `transpose_right` is 1, else `left right`, per head |
+| MatMul | `left right` per head, a side transposed first when its `transpose_left` or `transpose_right` is 1 |
 | Lookup | `out[h, i, j] = table[h, in[h, i, j]]` |
 | Readout | `logits = sum_t sum_n W in[t, n] + bias` |
 

@@ -31,10 +31,16 @@ def linear(name: str, value: str, out: str, inner: int = 4) -> Linear:
 # --- the small graph that other tests build on -----------------------------------------------------------------------
 
 
-def test_the_small_graph_has_every_op_and_fires(small_graph, small_inputs):
+def test_the_small_graphs_have_every_op_and_fire(small_graph, stream_graph, small_inputs):
     from ds2ta_deploy.graph.ops import OPS
 
-    assert {type(op) for op in small_graph} == set(OPS.values())
+    assert {type(op) for graph in (small_graph, stream_graph) for op in graph} == set(OPS.values())
+    streams = trace_of(stream_graph, small_inputs)
+    assert_fires(streams)
+    assert all(value.min() < value.max() for value in streams.values())
+    assert len(np.unique(streams["head.logits"].argmax(axis=1))) > 1
+    assert streams["patch.stages.1.pooled"].min() < 0  # currents, not spikes
+    assert streams["blocks.1.attn.counts"].max() == 2
     trace = trace_of(small_graph, small_inputs)
     assert_fires(trace)
     assert len(np.unique(trace["head.logits"].argmax(axis=1))) > 1

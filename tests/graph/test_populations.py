@@ -136,13 +136,13 @@ def test_a_product_that_two_neurons_share_is_an_output_of_its_own():
 def test_a_product_read_elsewhere_too_is_not_swallowed():
     made = named([linear("l", "x", "p"), window("w", "p", "c"), neuron("n", "c"), window("other", "p", "z")], "z")
     assert made["l"].outputs == ("p",)
-    assert made["other"].kind == "Single"
+    assert made["other"].kind == "Synapses"
     assert [op.name for op in made["n"].ops] == ["w", "n"]
 
 
 def test_a_neuron_without_weights_of_its_own_is_a_population():
     made = named([linear("l", "x", "p"), neuron("n1", "p"), neuron("n2", "p")], "n1.s")
-    assert made["n1"].kind == made["n2"].kind == "SpikingLinear"
+    assert made["n1"].kind == made["n2"].kind == "SpikingNeuron"
     assert made["n1"].inputs == made["n2"].inputs == ("p",)
 
 
@@ -156,3 +156,24 @@ def test_an_inner_value_that_is_the_networks_output_stays_visible(small_graph):
     graph = replace(small_graph, output="blocks.0.attn.scores")
     attention = {population.name: population for population in group(graph)}["blocks.0.attn"]
     assert set(attention.outputs) == {"blocks.0.attn.scores", "blocks.0.attn.spikes"}
+
+
+def test_weights_and_bias_that_feed_a_stream_are_synapses():
+    made = named([linear("l", "x", "p"), window("w", "p", "c"), neuron("n", "c"), window("other", "c", "z")], "z")
+    assert [op.name for op in made["w"].ops] == ["l", "w"]
+    assert made["w"].kind == "Synapses"
+    assert made["w"].outputs == ("c",)
+    assert made["n"].kind == "SpikingNeuron"
+
+
+def test_the_populations_of_a_stream(stream_graph):
+    made = {population.name: population for population in group(stream_graph)}
+    kinds = {name: population.kind for name, population in made.items()}
+    assert kinds["blocks.1.attn"] == kinds["blocks.3.attn"] == "SpikingAttention"
+    assert kinds["blocks.0.attn.input"] == kinds["head.input"] == "SpikingNeuron"
+    assert kinds["patch.position"] == kinds["blocks.2.mlp.fc2"] == "Synapses"
+    assert sum(len(population.ops) for population in made.values()) == len(stream_graph.ops)
+
+
+def test_a_mere_view_is_no_value_between_populations(stream_graph):
+    assert set(population_values(stream_graph)) <= set(stream_graph.observable)

@@ -1,9 +1,12 @@
 """The ops of the integer graph, one class each: the only place that says what an op means."""
 
-from ds2ta_deploy.graph.ops.attention import Lookup, MatMul, MergeHeads, SplitHeads
+from ds2ta_deploy.graph.ops.attention import Lookup, MatMul
 from ds2ta_deploy.graph.ops.base import DTYPE_LIMITS, Dtype, Op, ValueType
-from ds2ta_deploy.graph.ops.elementwise import Add, InputTable, MaxPool2d, Tokens
+from ds2ta_deploy.graph.ops.elementwise import Add, InputTable, MaxPool2d, Mul, ReduceSum
+from ds2ta_deploy.graph.ops.heads import MergeHeads, SplitHeads
+from ds2ta_deploy.graph.ops.layout import Chunk, Pixels, Tokens, Unchunk
 from ds2ta_deploy.graph.ops.linear import Conv2d, Linear, Readout
+from ds2ta_deploy.graph.ops.saccade import Threshold, TimeMix
 from ds2ta_deploy.graph.ops.temporal import Lif, Repeat, TemporalWindow
 
 #: Every op, by the name that a serialized graph uses.
@@ -11,6 +14,7 @@ OPS: dict[str, type[Op]] = {
     op.__name__: op
     for op in (
         Add,
+        Chunk,
         Conv2d,
         InputTable,
         Lif,
@@ -19,11 +23,17 @@ OPS: dict[str, type[Op]] = {
         MatMul,
         MaxPool2d,
         MergeHeads,
+        Mul,
+        Pixels,
         Readout,
+        ReduceSum,
         Repeat,
         SplitHeads,
         TemporalWindow,
+        Threshold,
+        TimeMix,
         Tokens,
+        Unchunk,
     )
 }
 
@@ -31,6 +41,7 @@ __all__ = [
     "DTYPE_LIMITS",
     "OPS",
     "Add",
+    "Chunk",
     "Conv2d",
     "Dtype",
     "InputTable",
@@ -40,11 +51,17 @@ __all__ = [
     "MatMul",
     "MaxPool2d",
     "MergeHeads",
+    "Mul",
     "Op",
+    "Pixels",
     "Readout",
+    "ReduceSum",
     "Repeat",
     "SplitHeads",
     "TemporalWindow",
+    "Threshold",
+    "TimeMix",
     "Tokens",
+    "Unchunk",
     "ValueType",
 ]

@@ -25,7 +25,7 @@ class Linear(Op):
     """``product[t, b, n] = W x[t, b, n]``: the integer product of a linear layer, without its bias.
 
     Attributes:
-        weight: int8 (int16 in the first layer) ``[out, in]``.
+        weight: int8 or int16 ``[out, in]``.
 
     Shapes: ``[T, B, N, in]`` uint8 -> ``[T, B, N, out]`` int32.
 
@@ -60,10 +60,11 @@ class Linear(Op):
 class Conv2d(Op):
     """Convolution of stride 1 whose zero padding keeps the picture's size, without its bias.
 
-    ``product[y, x] = sum_{i,j} W[:, i, j] in[y + i - k//2, x + j - k//2]``, zero outside the picture.
+    ``product[y, x] = sum_{i,j} W[:, i, j] in[y + r (i - k//2), x + r (j - k//2)]``, zero outside the picture.
 
     Attributes:
-        weight: int8 (int16 in the first layer) ``[out, k, k, in]``, k odd.
+        weight: int8 or int16 ``[out, k, k, in]``, k odd.
+        dilation: r, the distance of neighbouring taps in pixels.
 
     Shapes: ``[T, B, H, W, in]`` -> ``[T, B, H, W, out]`` int32.
 
@@ -72,8 +73,10 @@ class Conv2d(Op):
     INPUT_RANKS: ClassVar[tuple[tuple[int, ...], ...]] = ((5,),)
     INPUT_DTYPES: ClassVar[tuple[tuple[Dtype, ...], ...]] = (("uint8", "int16"),)
     ARRAYS: ClassVar[dict[str, tuple[int, tuple[str, ...]]]] = {"weight": (4, ("int8", "int16"))}
+    INTEGERS: ClassVar[dict[str, tuple[int, int]]] = {"dilation": (1, 64)}
 
     weight: WeightArray
+    dilation: int = 1
 
     def infer_types(self, inputs: Sequence[ValueType]) -> tuple[ValueType, ...]:
         """Replace the last axis."""
@@ -92,18 +95,21 @@ class Conv2d(Op):
     def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
         """Gather the k x k neighbourhoods, then multiply."""
         out, size, _, channels = self.weight.shape
-        margin = size // 2
+        margin, spread = size // 2 * self.dilation, (size - 1) * self.dilation + 1
         padded = np.pad(inputs[0], [(0, 0), (0, 0), (margin, margin), (margin, margin), (0, 0)])
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(2, 3))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (spread, spread), axis=(2, 3))
+        windows = windows[..., :: self.dilation, :: self.dilation]
         patches = np.moveaxis(windows, 4, -1).reshape(*inputs[0].shape[:-1], size * size * channels)
         return (exact_matmul(patches, self.weight.astype(np.int64).reshape(out, -1).T),)
 
     def operands(self, place: tuple[int, ...], *inputs: IntArray) -> dict[str, IntArray]:
         """The k x k neighbourhood, zero outside the picture, and the channel's weights, both ``[k, k, in]``."""
         time, sample, row, column, channel = place
-        size = self.weight.shape[1]
-        padded = np.pad(inputs[0][time, sample], [(size // 2, size // 2), (size // 2, size // 2), (0, 0)])
-        return {"inputs": padded[row : row + size, column : column + size], "weights": self.weight[channel].astype(np.int64)}
+        size, step = self.weight.shape[1], self.dilation
+        margin, spread = size // 2 * step, (size - 1) * step + 1
+        padded = np.pad(inputs[0][time, sample], [(margin, margin), (margin, margin), (0, 0)])
+        seen = padded[row : row + spread : step, column : column + spread : step]
+        return {"inputs": seen, "weights": self.weight[channel].astype(np.int64)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -70,12 +70,13 @@ def linear(x: Tensor, weight: Tensor) -> IntArray:
     return multiply(x, weight.T)
 
 
-def conv2d(x: Tensor, weight: Tensor) -> IntArray:
+def conv2d(x: Tensor, weight: Tensor, dilation: int = 1) -> IntArray:
     """``ops.Conv2d``: ``[..., H, W, in]`` by ``[out, k, k, in]``, stride 1, zero padding."""
     out, size, _, channels = weight.shape
-    margin = size // 2
+    margin, spread = size // 2 * dilation, (size - 1) * dilation + 1
     padded = np.pad(x, [(0, 0)] * (x.ndim - 3) + [(margin, margin), (margin, margin), (0, 0)])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(x.ndim - 3, x.ndim - 2))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (spread, spread), axis=(x.ndim - 3, x.ndim - 2))
+    windows = windows[..., ::dilation, ::dilation]
     patches = np.moveaxis(windows, x.ndim - 1, -1).reshape(*x.shape[:-1], size * size * channels)
     return multiply(patches, weight.reshape(out, -1).T)
 
@@ -103,14 +104,14 @@ def lif(current: IntArray, threshold: Tensor, numerator: int, shift: int, carrie
     return spikes, membrane, np.where(spikes == 1, 0, membrane) * numerator
 
 
-def max_pool2d(x: IntArray) -> IntArray:
-    """``ops.MaxPool2d``: 3x3, stride 2, padding 1; of spikes that is OR."""
-    pooled = x
-    for axis in (x.ndim - 3, x.ndim - 2):
+def max_pool2d(x: IntArray, stride: int = 2, axis: int = 2) -> IntArray:
+    """``ops.MaxPool2d``: 3x3 over two axes, of what lies inside; of spikes that is OR. ``axis`` counts time and batch."""
+    pooled, first = x, x.ndim - 5 + axis
+    for along in (first, first + 1):
         margins = [(0, 0)] * x.ndim
-        margins[axis] = (1, 1)
-        padded, size = np.pad(pooled, margins), (pooled.shape[axis] + 1) // 2
-        parts = [padded.take(range(start, start + 2 * size - 1, 2), axis) for start in range(3)]
+        margins[along] = (1, 1)
+        padded, size = np.pad(pooled, margins, mode="edge"), -(-pooled.shape[along] // stride)
+        parts = [padded.take(range(start, start + stride * (size - 1) + 1, stride), along) for start in range(3)]
         pooled = np.maximum(np.maximum(parts[0], parts[1]), parts[2])
     return pooled
 
@@ -131,9 +132,9 @@ def merge_heads(x: IntArray) -> IntArray:
     return moved.reshape(*moved.shape[:-2], moved.shape[-2] * moved.shape[-1])
 
 
-def matmul(left: IntArray, right: IntArray, transpose_right: int) -> IntArray:
-    """``ops.MatMul``: query by key, map by value."""
-    return multiply(left, right.swapaxes(-2, -1) if transpose_right else right)
+def matmul(left: IntArray, right: IntArray, transpose_right: int, transpose_left: int = 0) -> IntArray:
+    """``ops.MatMul``: query by key, map by value, key by value."""
+    return multiply(left.swapaxes(-2, -1) if transpose_left else left, right.swapaxes(-2, -1) if transpose_right else right)
 
 
 def lookup(scores: IntArray, table: Tensor) -> IntArray:
@@ -232,7 +233,7 @@ class Cell:
         if step.op == "Linear":
             return (linear(x[0], tensor["weight"]),)
         if step.op == "Conv2d":
-            return (conv2d(x[0], tensor["weight"]),)
+            return (conv2d(x[0], tensor["weight"], number["dilation"]),)
         if step.op == "TemporalWindow":
             current, memory[index] = temporal_window(
                 x[0], tensor["bias"], number["taps"], number["decay"], number["guard_bits"], memory.get(index, ())
@@ -250,7 +251,7 @@ class Cell:
 
 def _stateless(step: Step, x: Sequence[IntArray]) -> IntArray:  # noqa: PLR0911 - one line an op
     if step.op == "MaxPool2d":
-        return max_pool2d(x[0])
+        return max_pool2d(x[0], step.integers["stride"], step.integers["axis"])
     if step.op == "Add":
         return x[0] + x[1]
     if step.op == "Tokens":
@@ -260,7 +261,7 @@ def _stateless(step: Step, x: Sequence[IntArray]) -> IntArray:  # noqa: PLR0911 
     if step.op == "MergeHeads":
         return merge_heads(x[0])
     if step.op == "MatMul":
-        return matmul(x[0], x[1], step.integers["transpose_right"])
+        return matmul(x[0], x[1], step.integers["transpose_right"], step.integers["transpose_left"])
     if step.op == "Lookup":
         return lookup(x[0], step.tensors["table"])
     if step.op == "Repeat":

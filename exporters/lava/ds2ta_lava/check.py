@@ -41,13 +41,13 @@ class OpShape:
 
 OPS: dict[str, OpShape] = {
     "Add": OpShape(inputs=2),
-    "Conv2d": OpShape(tensors={"weight": 4}),
+    "Conv2d": OpShape(integers={"dilation": (1, 64)}, tensors={"weight": 4}),
     "InputTable": OpShape(integers={"still": (0, 1)}, tensors={"table": 2}),
     "Lif": OpShape(outputs=2, integers={"leak_numerator": (0, 2**16), "leak_shift": (0, 16)}, tensors={"threshold": 1}),
     "Linear": OpShape(tensors={"weight": 2}),
     "Lookup": OpShape(tensors={"table": 2}),
-    "MatMul": OpShape(inputs=2, integers={"transpose_right": (0, 1)}),
-    "MaxPool2d": OpShape(),
+    "MatMul": OpShape(inputs=2, integers={"transpose_right": (0, 1), "transpose_left": (0, 1)}),
+    "MaxPool2d": OpShape(integers={"stride": (1, 2), "axis": (2, 3)}),
     "MergeHeads": OpShape(),
     "Readout": OpShape(tensors={"weight": 2, "bias": 1}),
     "Repeat": OpShape(integers={"time_steps": (1, MOST_STEPS)}),

@@ -35,7 +35,7 @@ def test_every_op_is_known_by_its_class_name():
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int32"])
-def test_every_op_says_which_storage_types_it_takes(small_graph, dtype):
+def test_every_op_says_which_storage_types_it_takes(small_graph, stream_graph, dtype):
     """What an op is documented to take, and nothing else: engines have kernels for these types only."""
     takes = {
         "InputTable": [["uint8"]],
@@ -45,16 +45,24 @@ def test_every_op_says_which_storage_types_it_takes(small_graph, dtype):
         "TemporalWindow": [["int32"]],
         "Repeat": [["int32"]],
         "Lif": [["int32"]],
-        "MaxPool2d": [["uint8"]],
-        "Tokens": [["uint8"]],
-        "Add": [["uint8"], ["uint8"]],
+        "MaxPool2d": [["uint8", "int32"]],
+        "Tokens": [["uint8", "int32"]],
+        "Pixels": [["uint8", "int32"]],
+        "Add": [["uint8", "int32"], ["uint8", "int32"]],
+        "Mul": [["uint8", "int32"], ["uint8", "int32"]],
+        "ReduceSum": [["uint8", "int32"]],
         "SplitHeads": [["uint8"]],
-        "MatMul": [["uint8", "int16"], ["uint8"]],
+        "Chunk": [["uint8"]],
+        "Unchunk": [["uint8", "int32"]],
+        "MatMul": [["uint8", "int16", "int32"], ["uint8", "int32"]],
         "Lookup": [["int32"]],
-        "MergeHeads": [["int32"]],
+        "MergeHeads": [["uint8", "int32"]],
+        "TimeMix": [["int32"]],
+        "Threshold": [["int32"]],
     }
-    for op in small_graph:
-        kinds = [small_graph.types[name] for name in op.inputs]
+    tried = [(op, graph.types) for graph in (small_graph, stream_graph) for op in graph]
+    for op, types in tried:
+        kinds = [types[name] for name in op.inputs]
         changed = [ValueType(kind.shape, dtype) for kind in kinds]
         if all(dtype in allowed for allowed in takes[type(op).__name__]):
             types_of(op, *changed)

@@ -7,20 +7,21 @@ import pytest
 from builders import build_small_graph, small_inputs
 from hypothesis import given
 from hypothesis import strategies as st
+from stream_graph import build_stream_graph
 
 from ds2ta_deploy.graph import ops
 
-GRAPHS = {still: build_small_graph(still=still) for still in (True, False)}
+GRAPHS = {"pictures": build_small_graph(), "frames": build_small_graph(still=False), "stream": build_stream_graph()}
 
 
-def every_value(still):
-    values = {"images": small_inputs(still=still).astype(np.int64)}
-    for op in GRAPHS[still]:
+def every_value(graph):
+    values = {"images": small_inputs(still=graph.input_type.shape[0] is None).astype(np.int64)}
+    for op in graph:
         values.update(zip(op.outputs, op.execute(*(values[name] for name in op.inputs)), strict=True))
     return values
 
 
-VALUES = {still: every_value(still) for still in (True, False)}
+VALUES = {name: every_value(graph) for name, graph in GRAPHS.items()}
 
 
 def dot(left, right):
@@ -53,8 +54,15 @@ DEFINITIONS = {
     ops.Linear: lambda read: dot(read["inputs"], read["weights"]),
     ops.Lookup: lambda read: int(read["table"][int(read["score"])]),
     ops.MatMul: lambda read: dot(read["left"], read["right"]),
-    ops.MaxPool2d: lambda read: max(int(value) for value in read["inputs"].reshape(9)),
+    ops.MaxPool2d: lambda read: max(int(value) for value in read["inputs"].reshape(-1)),
     ops.MergeHeads: only,
+    ops.Mul: lambda read: int(read["left"]) * int(read["right"]),
+    ops.Pixels: only,
+    ops.Chunk: only,
+    ops.Unchunk: only,
+    ops.ReduceSum: lambda read: sum(int(value) for value in read["summands"]),
+    ops.Threshold: lambda read: int(int(read["input"]) >= int(read["threshold"])),
+    ops.TimeMix: lambda read: dot(read["inputs"], read["weights"]),
     ops.Readout: lambda read: dot(read["inputs, summed over time and tokens"], read["weights"]) + int(read["bias"]),
     ops.Repeat: only,
     ops.SplitHeads: only,
@@ -63,12 +71,11 @@ DEFINITIONS = {
 }
 
 
-@pytest.mark.parametrize("still", [True, False])
-@pytest.mark.parametrize("name", [op.name for op in GRAPHS[False]])
+@pytest.mark.parametrize(("which", "name"), [(which, op.name) for which, graph in GRAPHS.items() for op in graph])
 @given(data=st.data())
-def test_the_operands_at_a_place_make_the_integer_at_that_place(still, name, data):
-    op = next(op for op in GRAPHS[still] if op.name == name)
-    values = VALUES[still]
+def test_the_operands_at_a_place_make_the_integer_at_that_place(which, name, data):
+    op = next(op for op in GRAPHS[which] if op.name == name)
+    values = VALUES[which]
     made = [values[output] for output in op.outputs]
     assert prod(made[0].shape) > 1
     place = tuple(data.draw(st.integers(0, size - 1)) for size in made[0].shape)
@@ -79,7 +86,7 @@ def test_the_operands_at_a_place_make_the_integer_at_that_place(still, name, dat
 
 
 def test_all_ops_are_tried():
-    assert {type(op) for still in GRAPHS for op in GRAPHS[still]} == set(ops.OPS.values()) == set(DEFINITIONS)
+    assert {type(op) for graph in GRAPHS.values() for op in graph} == set(ops.OPS.values()) == set(DEFINITIONS)
 
 
 def test_an_op_whose_class_says_nothing_reads_everything(small_graph):
@@ -88,10 +95,10 @@ def test_an_op_whose_class_says_nothing_reads_everything(small_graph):
     assert {name: array.tolist() for name, array in read.items()} == dict(zip(op.inputs, ([0, 1, 2], [3, 4, 5]), strict=True))
 
 
-@pytest.mark.parametrize("still", [True, False])
-def test_an_op_that_rearranges_computes_nothing(still):
-    for op in GRAPHS[still]:
+@pytest.mark.parametrize("which", GRAPHS)
+def test_an_op_that_rearranges_computes_nothing(which):
+    for op in GRAPHS[which]:
         if op.REARRANGES:
-            (source,), (made,) = (VALUES[still][name] for name in op.inputs), op.execute(*(VALUES[still][name] for name in op.inputs))
+            (source,), (made,) = (VALUES[which][name] for name in op.inputs), op.execute(*(VALUES[which][name] for name in op.inputs))
             numbers = op.execute(np.arange(source.size).reshape(source.shape))[0]
             assert np.array_equal(source.reshape(-1)[numbers], made)
