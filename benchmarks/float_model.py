@@ -7,12 +7,13 @@ import torch
 from torch import nn
 
 from ds2ta_deploy.models.attention import GuardBits, Scale, SpikingAttention
-from ds2ta_deploy.models.ds2ta import Ds2ta
-from ds2ta_deploy.models.layers import IntegerWindow, SpikingConv2d, SpikingLinear, TemporalWindow
+from ds2ta_deploy.models.layers import SpikingConv2d, SpikingLinear
+from ds2ta_deploy.models.network import SpikingTransformer
 from ds2ta_deploy.models.neurons import IntegerLif, Lif
+from ds2ta_deploy.models.windows import IntegerWindow, TemporalWindow
 
 
-def float_model(quantized: Ds2ta, *, norms: bool) -> Ds2ta:
+def float_model(quantized: SpikingTransformer, *, norms: bool) -> SpikingTransformer:
     """Return a float32 model of the trained kind that computes a quantized model's network.
 
     Neurons and windows are those of training, without floors; weights and thresholds are the grid's integers, stored

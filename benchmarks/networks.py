@@ -15,9 +15,10 @@ from ds2ta_deploy.datasets import read_npz
 from ds2ta_deploy.exporting import export
 from ds2ta_deploy.freezing import freeze
 from ds2ta_deploy.models.calibration import random_network
-from ds2ta_deploy.models.config import PRESETS, Ds2taConfig
-from ds2ta_deploy.models.ds2ta import Ds2ta
+from ds2ta_deploy.models.config import NetworkConfig
 from ds2ta_deploy.models.firing import Rates, set_firing_rates
+from ds2ta_deploy.models.network import SpikingTransformer
+from ds2ta_deploy.models.presets import PRESETS
 from ds2ta_deploy.quantization import Quantization, quantize
 from ds2ta_deploy.report import Report, dense_operations
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
@@ -43,7 +44,7 @@ class Grid:
 
     """
 
-    model: Ds2ta
+    model: SpikingTransformer
     artifact: Artifact
     logits: NDArray[np.integer]
 
@@ -81,7 +82,7 @@ class Network:
         return sum(dense_operations(graph, op) for op in graph)
 
 
-def put_on_grids(name: str, model: Ds2ta, pictures: NDArray[np.uint8], folder: Path) -> Network:
+def put_on_grids(name: str, model: SpikingTransformer, pictures: NDArray[np.uint8], folder: Path) -> Network:
     """Quantize to 8 and to 6 bits, freeze, and write the artifacts into a folder."""
     grids = {}
     for bits in (8, 6):
@@ -131,7 +132,7 @@ def kind_of(population: str) -> str:
     return ".".join([first, *rest[1:]] if first == "blocks" else [first, *rest])
 
 
-def random_network_at(name: str, config: Ds2taConfig, rates: Rates, folder: Path, *, count: int, seed: int = 0) -> Network:
+def random_network_at(name: str, config: NetworkConfig, rates: Rates, folder: Path, *, count: int, seed: int = 0) -> Network:
     """Return a random network of a config that fires at rates of its populations."""
     model = random_network(config, seed)
     set_firing_rates(model, rates, _PICTURE_SEED, batch=count)

@@ -23,7 +23,7 @@ from benchmarks.peak import DensePeak, Peak
 from benchmarks.picture import draw
 from ds2ta_deploy.cli.bench import numbers_option
 from ds2ta_deploy.errors import ParityError, Problem
-from ds2ta_deploy.models.config import PRESETS
+from ds2ta_deploy.models.presets import PRESETS
 
 #: Firing rates of the random networks, in percent.
 _RATES = (10, 15, 20)

@@ -20,8 +20,9 @@ from ds2ta_deploy.errors import ParityError, Problem
 from ds2ta_deploy.freezing import freeze
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.models.calibration import random_network
-from ds2ta_deploy.models.config import PRESETS, Ds2taConfig
+from ds2ta_deploy.models.config import NetworkConfig
 from ds2ta_deploy.models.firing import set_firing_rates
+from ds2ta_deploy.models.presets import PRESETS
 from ds2ta_deploy.quantization import quantize
 from ds2ta_deploy.report import dense_operations
 from ds2ta_deploy.runtimes.native.runtime import NativeRuntime
@@ -61,17 +62,17 @@ class Point(msgspec.Struct):
     growth: float = 1.0
 
 
-def _graph(config: Ds2taConfig, rate: float) -> Graph:
+def _graph(config: NetworkConfig, rate: float) -> Graph:
     """A random network of a config whose populations all fire at a rate."""
     model = random_network(config)
     set_firing_rates(model, lambda _name: rate)
     return freeze(quantize(model))
 
 
-def _points(axis: str, base: Ds2taConfig, rate: float) -> Iterator[tuple[int, int, Callable[[], object]]]:
+def _points(axis: str, base: NetworkConfig, rate: float) -> Iterator[tuple[int, int, Callable[[], object]]]:
     """Yield size, operations and call of every point, checked and warm."""
     changed = partial(msgspec.structs.replace, base)
-    makers: dict[str, Callable[[int], Ds2taConfig]] = {
+    makers: dict[str, Callable[[int], NetworkConfig]] = {
         "time steps": lambda size: changed(time_steps=size),
         "tokens": lambda size: changed(image_height=round(size**0.5) * 4, image_width=round(size**0.5) * 4),
         "width": lambda size: changed(embed_dim=size, num_heads=size // _HEAD_WIDTH),
@@ -93,7 +94,7 @@ def _points(axis: str, base: Ds2taConfig, rate: float) -> Iterator[tuple[int, in
         yield size, batch * sum(dense_operations(graph, op) for op in graph), call
 
 
-def measure(axis: str, base: Ds2taConfig, rate: float, rounds: int) -> list[Point]:
+def measure(axis: str, base: NetworkConfig, rate: float, rounds: int) -> list[Point]:
     """Time every point of an axis, in turns.
 
     Raises:

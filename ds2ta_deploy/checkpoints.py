@@ -15,19 +15,19 @@ import torch
 from torch import Tensor
 
 from ds2ta_deploy.errors import InputError, Problem, UnsupportedError, UsageError
-from ds2ta_deploy.models.config import Ds2taConfig
-from ds2ta_deploy.models.ds2ta import Ds2ta
+from ds2ta_deploy.models.build import build
+from ds2ta_deploy.models.families import FAMILIES, FamilyConfig
+from ds2ta_deploy.models.network import SpikingTransformer
 from ds2ta_deploy.reading import open_regular
 from ds2ta_deploy.torch_files import require_plain
 
 #: Key of the single header entry, which holds the config; one entry keeps the bytes independent of any map's order.
 HEADER_KEY = "ds2ta-checkpoint/1"
-FAMILIES = ("ds2ta",)
 
 _ZIP_MAGIC = b"PK\x03\x04"
 
 
-def save_checkpoint(model: Ds2ta, path: str | Path) -> None:
+def save_checkpoint(model: SpikingTransformer, path: str | Path) -> None:
     """Write weights and config as one safetensors file; the same model gives the same bytes.
 
     Raises:
@@ -53,7 +53,7 @@ def save_checkpoint(model: Ds2ta, path: str | Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def load_checkpoint(path: str | Path) -> Ds2ta:
+def load_checkpoint(path: str | Path) -> SpikingTransformer:
     """Read a checkpoint and return its model, in evaluation mode.
 
     Raises:
@@ -70,9 +70,9 @@ def load_checkpoint(path: str | Path) -> Ds2ta:
     tensors, config = _read(path)
     parsed = _parse_config(config, path)
     with torch.device("meta"):  # shapes only: a lying config must not allocate
-        expected = Ds2ta(parsed).state_dict()
+        expected = build(parsed).state_dict()
     _require_match(expected, tensors, path)
-    model = Ds2ta(parsed)
+    model = build(parsed)
     model.load_state_dict(tensors)
     return model.eval()
 
@@ -151,16 +151,16 @@ def _is_plain(value: Any) -> bool:
     )
 
 
-def _parse_config(config: Any, path: Path) -> Ds2taConfig:
+def _parse_config(config: Any, path: Path) -> FamilyConfig:
     if not isinstance(config, dict):
         raise InputError(Problem("DS2TA-102", "the config is not a table of fields", str(path)))
     family = config.get("family")
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         raise UnsupportedError(
             Problem("DS2TA-201", f"the model family {_word(family)!r} is not known", str(path), f"known: {', '.join(FAMILIES)}")
         )
     try:
-        return msgspec.convert(config, Ds2taConfig)
+        return msgspec.convert(config, FAMILIES[family])
     except (msgspec.ValidationError, UnicodeEncodeError) as error:  # half a surrogate pair is no text
         raise InputError(Problem("DS2TA-110", str(error), f"{path}: config")) from error
 

@@ -36,7 +36,7 @@ from ds2ta_deploy.targets import TargetOptions, find_target
 from ds2ta_deploy.verification import Values, wanted_values
 
 if TYPE_CHECKING:
-    from ds2ta_deploy.models.ds2ta import Ds2ta
+    from ds2ta_deploy.models.network import SpikingTransformer
 
 #: Number of synthetic samples that an export is verified on when no inputs are given.
 SYNTHETIC_SAMPLES = 8
@@ -57,7 +57,7 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
     target: str = "onnx",
     out: str | Path = "artifact",
     *,
-    model: "Ds2ta | None" = None,
+    model: "SpikingTransformer | None" = None,
     checkpoint: str | Path | None = None,
     inputs: NDArray[np.uint8] | None = None,
     inline: bool = False,
@@ -143,7 +143,7 @@ def _require_execution(target: str, runtimes: Sequence[str]) -> None:
 
 
 def _contestants(
-    graph: Graph, model: "Ds2ta | None", runtimes: Sequence[str], staged: Artifact, lava_python: Path | None
+    graph: Graph, model: "SpikingTransformer | None", runtimes: Sequence[str], staged: Artifact, lava_python: Path | None
 ) -> tuple[Runtime, list[Runtime]]:
     """Return the baseline, PyTorch if its model is at hand, and what is compared with it."""
     named = [open_runtime(name, staged, lava_python=lava_python) for name in runtimes if name not in (ReferenceRuntime.name, "torch")]
@@ -155,7 +155,7 @@ def _contestants(
     return PytorchRuntime(model, graph), [reference, *named]
 
 
-def _manifest(graph: Graph, target: str, model: "Ds2ta | None", checkpoint: str | Path | None, *, inline: bool) -> Manifest:
+def _manifest(graph: Graph, target: str, model: "SpikingTransformer | None", checkpoint: str | Path | None, *, inline: bool) -> Manifest:
     """Say what the artifact is made from."""
     settings: dict[str, Any] = {name: graph.facts[name] for name in _SETTINGS if name in graph.facts}
     return Manifest(

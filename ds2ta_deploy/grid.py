@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from ds2ta_deploy.errors import Problem, UnsupportedError
 from ds2ta_deploy.graph.intervals import bits_needed
-from ds2ta_deploy.models.ds2ta import IntegerReadout, Readout
-from ds2ta_deploy.models.layers import SpikingConv2d, SpikingLinear
+from ds2ta_deploy.models.layers import ConvSynapses, Synapses
+from ds2ta_deploy.models.readout import IntegerReadout, Readout
 
 #: Distance from a whole number that float64 arithmetic on a pixel table may leave.
 _WHOLE = 1e-6
@@ -22,7 +22,7 @@ def simplest_fraction(number: float) -> Fraction:
     return Fraction(number).limit_denominator(10**6) or Fraction(number)
 
 
-def fold_norm(layer: SpikingLinear | SpikingConv2d, name: str = "") -> tuple[Tensor, Tensor]:
+def fold_norm(layer: Synapses | ConvSynapses, name: str = "") -> tuple[Tensor, Tensor]:
     """Fold batch norm into weights and bias: ``W gamma / sqrt(var + eps)``, ``beta + gamma (b - mean) / sqrt(var + eps)``."""
     norm = layer.norm
     bias = torch.zeros(layer.weight.shape[0], dtype=torch.float64) if layer.bias is None else layer.bias.double()

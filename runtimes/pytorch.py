@@ -19,7 +19,7 @@ from ds2ta_deploy.freezing import freeze
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.graph import Graph, check_input, store
 from ds2ta_deploy.graph.ops import ValueType
-from ds2ta_deploy.models.ds2ta import Ds2ta
+from ds2ta_deploy.models.network import SpikingTransformer
 from ds2ta_deploy.models.probe import Probe, Watch
 from ds2ta_deploy.quantization import Quantization, quantize
 from ds2ta_deploy.runtimes.base import Runtime, Trace, require_known
@@ -30,7 +30,7 @@ class PytorchRuntime(Runtime):
 
     name: ClassVar[str] = "torch"
 
-    def __init__(self, model: Ds2ta, graph: Graph) -> None:
+    def __init__(self, model: SpikingTransformer, graph: Graph) -> None:
         """Take the quantized model and the graph frozen from it, which gives the storage types."""
         if model.quantization is None:
             raise UnsupportedError(Problem("DS2TA-202", "the runtime 'torch' needs a quantized model", mend="call quantize(model) first"))
@@ -101,7 +101,7 @@ class FloatRuntime:
 
     name: ClassVar[str] = "torch-float"
 
-    def __init__(self, model: Ds2ta) -> None:
+    def __init__(self, model: SpikingTransformer) -> None:
         """Take a trained model."""
         self._model = model.eval()
 

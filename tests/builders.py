@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.intervals import Interval
-from ds2ta_deploy.models.config import Ds2taConfig
+from ds2ta_deploy.models.families import Ds2taConfig
 from ds2ta_deploy.synthetic import synthetic_pixels
 
 Trace = dict[str, NDArray[np.integer]]

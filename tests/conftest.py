@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Before PyTorch is loaded: threads that wait for work spin by default, and on busy cores tiny networks then take 15 times
 # as long.
@@ -17,11 +18,12 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parent))  # `import builders`, whichever way pytest is started
 
 import builders
+import family_configs
 import stream_graph as stream_builder
 from lava_support import Leftovers
 
 from ds2ta_deploy.graph.graph import Graph
-from ds2ta_deploy.models.config import Ds2taConfig
+from ds2ta_deploy.models.families import Ds2taConfig
 
 # The same examples on every machine and in every run: a failure in CI can be repeated at the desk.
 settings.register_profile("ds2ta", deadline=None, derandomize=True, database=None, max_examples=40)
@@ -38,6 +40,24 @@ def small_graph() -> Graph:
 def stream_graph() -> Graph:
     """Return an integer graph made by hand with the ops of the other families; it takes :func:`small_inputs` and fires, too."""
     return stream_builder.build_stream_graph()
+
+
+@pytest.fixture(scope="session")
+def family_models() -> dict[str, Any]:
+    """Return a random network of every family and form, quantized; they fire on :func:`builders.pixels_for`."""
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
+    from ds2ta_deploy.models.calibration import random_network
+    from ds2ta_deploy.quantization import quantize
+
+    return {name: quantize(random_network(config, 3)) for name, config in family_configs.CONFIGS.items()}
+
+
+@pytest.fixture(scope="session")
+def family_graphs(family_models: dict[str, Any]) -> dict[str, Graph]:
+    """Return the integer graph of every network of :func:`family_models`."""
+    from ds2ta_deploy.freezing import freeze
+
+    return {name: freeze(model) for name, model in family_models.items()}
 
 
 @pytest.fixture(scope="session")

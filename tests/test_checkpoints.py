@@ -329,7 +329,7 @@ def test_what_is_no_dense_tensor_in_memory_is_refused(tmp_path, tiny_model, fiel
 # --- wrong configs ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", ["spikformer", "", None, 3, ["ds2ta"]])
+@pytest.mark.parametrize("family", ["spikeformer", "", None, 3, ["ds2ta"]])
 def test_an_unknown_family_is_unsupported(tmp_path, tiny_model, fields, family):
     path = changed(tmp_path, tiny_model, fields, {}, {**fields, "family": family})
     (problem,) = problems_of(path, UnsupportedError)

@@ -17,7 +17,7 @@ from ds2ta_deploy.exporters.onnx import to_onnx
 from ds2ta_deploy.exporting import export
 from ds2ta_deploy.freezing import freeze
 from ds2ta_deploy.models.calibration import random_network
-from ds2ta_deploy.models.config import PRESETS
+from ds2ta_deploy.models.presets import PRESETS
 from ds2ta_deploy.quantization import Quantization, quantize
 from ds2ta_deploy.synthetic import synthetic_pixels
 

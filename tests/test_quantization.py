@@ -18,12 +18,14 @@ from ds2ta_deploy.errors import UnsupportedError, UsageError
 from ds2ta_deploy.freezing import freeze
 from ds2ta_deploy.graph.ranges import PROFILES, prove
 from ds2ta_deploy.grid import fold_norm
-from ds2ta_deploy.models.attention import IntegerDenoiser
 from ds2ta_deploy.models.calibration import random_network
-from ds2ta_deploy.models.ds2ta import Ds2ta, IntegerPixelEncoder, IntegerReadout
-from ds2ta_deploy.models.layers import IntegerWindow
+from ds2ta_deploy.models.denoiser import IntegerDenoiser
+from ds2ta_deploy.models.ds2ta import Ds2ta
+from ds2ta_deploy.models.encoder import IntegerPixelEncoder
 from ds2ta_deploy.models.neurons import IntegerLif, Lif
 from ds2ta_deploy.models.probe import Watch
+from ds2ta_deploy.models.readout import IntegerReadout
+from ds2ta_deploy.models.windows import IntegerWindow
 from ds2ta_deploy.quantization import Quantization, quantize
 
 CONVOLUTIONS = [*(f"patch.stages.{index}" for index in range(4)), "patch.position"]
@@ -518,7 +520,7 @@ def test_event_counts_with_an_offset_do_not_saturate_silently():
 
 
 def test_the_readout_is_narrowed_to_what_its_sum_needs():
-    config = tiny_config(image_height=64, image_width=64, pool_stages="0000", time_steps=16)  # 2^16 token-steps
+    config = tiny_config(image_height=64, image_width=64, pool_stages="0010", time_steps=16)  # 2^14 token-steps
     model = random_network(tiny_config(), seed=1)
     model.config = config
     narrow, wide = (quantize(model, Quantization(profile=profile)) for profile in ("loihi", "cpu"))

@@ -5,18 +5,29 @@ silence proves nothing. Here the batch norms get the statistics of real activati
 raised so that every layer fires, the attention included.
 """
 
-import torch
-from torch import nn
+from functools import partial
+from typing import cast
 
-from ds2ta_deploy.models.config import Ds2taConfig
-from ds2ta_deploy.models.ds2ta import Ds2ta
+import torch
+from torch import Tensor, nn
+
+from ds2ta_deploy.models.build import build
+from ds2ta_deploy.models.config import NetworkConfig
+from ds2ta_deploy.models.layers import SpikingLinear
+from ds2ta_deploy.models.network import SpikingTransformer
+from ds2ta_deploy.models.probe import Watch
+from ds2ta_deploy.models.saccade import Saccade
 from ds2ta_deploy.synthetic import synthetic_pixels
 
 #: Added to the batch norms of queries, keys and values; with input decay the attention neuron needs tau_m times as much.
 _QUERY_KEY_VALUE_BIAS = {False: 0.25, True: 0.6}
 
 
-def random_network(config: Ds2taConfig, seed: int = 0, *, batch: int = 8) -> Ds2ta:
+#: Bounds between which the rate of an attention's neuron is left alone, and by how much biases are shifted otherwise.
+_SELDOM, _OFTEN, _TUNING_STEP, _TUNINGS = 0.03, 0.8, 0.15, 24
+
+
+def random_network(config: NetworkConfig, seed: int = 0, *, batch: int = 8) -> SpikingTransformer:
     """Return a network with random weights whose every layer fires.
 
     Args:
@@ -27,7 +38,7 @@ def random_network(config: Ds2taConfig, seed: int = 0, *, batch: int = 8) -> Ds2
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Ds2ta(config)
+        model = build(config)
         norms = {name: module for name, module in model.named_modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)}
         with torch.no_grad():
             for name, norm in norms.items():
@@ -41,8 +52,49 @@ def random_network(config: Ds2taConfig, seed: int = 0, *, batch: int = 8) -> Ds2
                     norm.bias.mul_(config.membrane_time_constant)
             for name, parameter in model.named_parameters():
                 if name.endswith("window.decay"):
-                    parameter.copy_(torch.randint(min(1, config.initial_decay), config.initial_decay + 1, ()))
+                    start = int(parameter.item())
+                    parameter.copy_(torch.randint(min(1, start), start + 1, ()))
+            hooks = [module.register_forward_pre_hook(_set_saccade) for module in model.modules() if isinstance(module, Saccade)]
             model.train()
+            gain = config.membrane_time_constant if config.decay_input else 1.0
             shape = tuple(batch if size is None else size for size in config.input_shape)
-            model(torch.from_numpy(synthetic_pixels(config.input_kind, shape, seed)))
-    return model.eval()
+            pixels = torch.from_numpy(synthetic_pixels(config.input_kind, shape, seed))
+            model(pixels)
+            for hook in hooks:
+                hook.remove()
+            model.eval()
+            tuning = [block.attn.register_forward_pre_hook(partial(_tune_attention, gain)) for block in model.encoder_blocks]
+            model(pixels)
+            for hook in tuning:
+                hook.remove()
+    return model
+
+
+def _tune_attention(gain: float, attention: nn.Module, inputs: tuple[Tensor]) -> None:
+    """Shift the biases of queries, keys and values until the attention's neuron fires neither too seldom nor nearly always.
+
+    How often it fires depends on tokens, heads and chunk; a network whose attention is silent or stuck proves nothing.
+    """
+    names = {"spikes", "gate.spikes"}
+    layers = [layer for part in "qkv" if isinstance(layer := getattr(attention, part), SpikingLinear)]
+    for _ in range(_TUNINGS):
+        rates: list[float] = []
+        with Watch(attention, partial(_note_rate, rates), names.__contains__):
+            attention.forward(*inputs)
+        if not rates or _SELDOM <= rates[0] <= _OFTEN:
+            return
+        for layer in layers:
+            cast("nn.BatchNorm1d", layer.norm).bias.add_(_TUNING_STEP * gain if rates[0] < _SELDOM else -_TUNING_STEP * gain)
+
+
+def _set_saccade(module: nn.Module, inputs: tuple[Tensor]) -> None:
+    """Give a saccadic neuron a random past and the thresholds that half of the tokens reach."""
+    saccade, (relevance,) = cast("Saccade", module), inputs
+    past = torch.rand_like(saccade.matrix).mul_(0.4).tril_(-1)
+    saccade.matrix.copy_(torch.eye(len(past)) + past)
+    mixed = torch.einsum("tu,u...->t...", saccade.weights(), relevance)
+    saccade.threshold.copy_(mixed.flatten(1).median(dim=1).values)
+
+
+def _note_rate(rates: list[float], _name: str, spikes: Tensor) -> None:
+    rates.append(spikes.mean().item())

@@ -1,4 +1,4 @@
-"""The configuration of a DS2TA network, and the three presets."""
+"""What every network has: the part of a configuration that all families share."""
 
 import math
 from typing import Literal
@@ -21,12 +21,11 @@ _SIZE_LIMITS = {
     "depth": 128,
     "num_heads": 256,
     "mlp_ratio": 16,
-    "temporal_window": 64,
 }
 
 
-class Ds2taConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that a DS2TA checkpoint's tensors do not tell.
+class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that a checkpoint's tensors do not tell, as far as every family has it.
 
     Attributes:
         family: name of the model family.
@@ -41,22 +40,16 @@ class Ds2taConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         num_heads: attention heads; each has ``embed_dim / num_heads`` channels.
         mlp_ratio: hidden width of the MLP divided by D.
         pool_stages: four characters; ``1`` where a patch stage ends with a 3x3 max-pool of stride 2.
-        qkv_bias: whether the q, k, v projections have a bias besides their batch norm.
-        temporal_window: TAW of Eq. 1, number of time steps a query, key, value or output neuron sees.
-        initial_decay: start value of the learned integer exponent tau of Eq. 5.
-        initial_denoise_threshold: start value of u_h of Eq. 6.
-        threshold: firing threshold theta of Eq. 3, all neurons but those of the attention map.
-        membrane_time_constant: tau_m of Eq. 2 in time steps; 2 is exact in integers.
+        threshold: firing threshold theta, all neurons but those of the attention.
+        membrane_time_constant: tau_m in time steps; 2 is exact in integers.
         decay_input: whether the input current is divided by tau_m as well (SpikingJelly's default).
-        attention_scale: factor on A V before the attention neuron.
-        attention_threshold: firing threshold of the attention neuron, in units of the scaled A V.
         pixel_scale: factor that turns a uint8 pixel into the unit of ``pixel_mean``.
         pixel_mean: mean of each channel.
         pixel_std: standard deviation of each channel.
 
     """
 
-    family: Literal["ds2ta"] = "ds2ta"
+    family: str
     input_kind: InputKind = "images"
     image_height: int
     image_width: int
@@ -68,28 +61,37 @@ class Ds2taConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     num_heads: int
     mlp_ratio: int = 4
     pool_stages: str
-    qkv_bias: bool = True
-    temporal_window: int = 3
-    initial_decay: int = 4
-    initial_denoise_threshold: float = 3.0
     threshold: float = 1.0
     membrane_time_constant: float = 2.0
     decay_input: bool = False
-    attention_scale: float = 0.125
-    attention_threshold: float = 0.5
     pixel_scale: float = 1.0 / 255.0
     pixel_mean: tuple[float, ...]
     pixel_std: tuple[float, ...]
 
     @property
     def head_dim(self) -> int:
-        """Channels of one head, d; the attention map holds integers in [0, d]."""
+        """Channels of one head, d; a map of spikes by spikes holds integers in [0, d]."""
         return self.embed_dim // self.num_heads
 
     @property
     def stage_widths(self) -> tuple[int, int, int, int]:
         """Channels after each of the four patch stages: D/8, D/4, D/2, D."""
         return (self.embed_dim // 8, self.embed_dim // 4, self.embed_dim // 2, self.embed_dim)
+
+    @property
+    def token_rows(self) -> int:
+        """Rows of the feature map whose pixels are the tokens."""
+        return self._pooled(self.image_height)
+
+    @property
+    def token_columns(self) -> int:
+        """Columns of the feature map whose pixels are the tokens."""
+        return self._pooled(self.image_width)
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens, N."""
+        return self.token_rows * self.token_columns
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -101,79 +103,54 @@ class Ds2taConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Check what the types do not say.
 
         Raises:
-            InputError: naming every field that contradicts itself or another one.
+            InputError: DS2TA-110 naming every field that contradicts itself or another one.
 
         """
+        wrong = [*self._shared_problems(), *self.problems()]
+        if wrong:
+            raise InputError(Problem("DS2TA-110", reason, f"config.{name}", "correct the checkpoint's config") for name, reason in wrong)
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Return ``(field, what is wrong)`` for what only this family has."""
+        return []
+
+    def _shared_problems(self) -> list[tuple[str, str]]:
         wrong = [
             (name, f"must lie in 1..{most}")  # the value itself may be a number of a million digits
             for name, most in _SIZE_LIMITS.items()
             if not 1 <= getattr(self, name) <= most
         ]
-        positive = ("threshold", "attention_scale", "attention_threshold", "pixel_scale")
-        wrong += [(name, "must be a finite number greater than zero") for name in positive if not 0 < getattr(self, name) < math.inf]
-        wrong += [(name, "must be finite") for name in ("initial_denoise_threshold",) if not math.isfinite(getattr(self, name))]
+        wrong += not_positive(self, "threshold", "pixel_scale")
         if self.embed_dim % 8 or self.num_heads < 1 or self.embed_dim % self.num_heads:
             wrong.append(("embed_dim", "must be divisible by 8 and by num_heads"))
-        if len(self.pool_stages) != 4 or set(self.pool_stages) - {"0", "1"}:
+        if not four_flags(self.pool_stages):
             wrong.append(("pool_stages", "must be four characters, each 0 or 1"))
         if not 1 < self.membrane_time_constant < math.inf:
             wrong.append(("membrane_time_constant", "must be a finite number greater than 1 time step"))
-        if not 0 <= self.initial_decay <= 8:
-            wrong.append(("initial_decay", "must lie in 0..8"))
         if len(self.pixel_mean) != self.in_channels or len(self.pixel_std) != self.in_channels:
             wrong.append(("pixel_mean, pixel_std", "need one value a channel"))
         if not all(math.isfinite(value) for value in self.pixel_mean) or not all(0 < value < math.inf for value in self.pixel_std):
             wrong.append(("pixel_mean, pixel_std", "must be finite, and the deviation greater than zero"))
-        if wrong:
-            raise InputError(Problem("DS2TA-110", reason, f"config.{name}", "correct the checkpoint's config") for name, reason in wrong)
+        return wrong
+
+    def _pooled(self, size: int) -> int:
+        for flag in self.pool_stages:
+            size = (size + 1) // 2 if flag == "1" else size
+        return size
 
 
-PRESETS: dict[str, Ds2taConfig] = {
-    "ds2ta-4-384": Ds2taConfig(
-        image_height=32,
-        image_width=32,
-        in_channels=3,
-        time_steps=4,
-        num_classes=10,
-        embed_dim=384,
-        depth=4,
-        num_heads=12,
-        pool_stages="0011",
-        pixel_mean=(0.4914, 0.4822, 0.4465),
-        pixel_std=(0.2470, 0.2435, 0.2616),
-    ),
-    "ds2ta-2-256": Ds2taConfig(
-        input_kind="frames",
-        image_height=128,
-        image_width=128,
-        in_channels=2,
-        time_steps=10,
-        num_classes=10,
-        embed_dim=256,
-        depth=2,
-        num_heads=16,
-        pool_stages="1111",
-        qkv_bias=False,
-        initial_decay=2,
-        initial_denoise_threshold=2.0,
-        attention_scale=0.25,
-        pixel_scale=1.0,
-        pixel_mean=(0.0, 0.0),
-        pixel_std=(1.0, 1.0),
-    ),
-    "ds2ta-2-64": Ds2taConfig(
-        image_height=28,
-        image_width=28,
-        in_channels=1,
-        time_steps=4,
-        num_classes=10,
-        embed_dim=64,
-        depth=2,
-        num_heads=4,
-        pool_stages="1010",
-        initial_decay=2,
-        initial_denoise_threshold=1.0,
-        pixel_mean=(0.2860,),
-        pixel_std=(0.3530,),
-    ),
-}
+def not_positive(config: NetworkConfig, *names: str) -> list[tuple[str, str]]:
+    """Name the fields among ``names`` that are no finite number above zero."""
+    return [(name, "must be a finite number greater than zero") for name in names if not 0 < getattr(config, name) < math.inf]
+
+
+def four_flags(flags: str) -> bool:
+    """Whether a string is four characters, each 0 or 1: one a patch stage."""
+    return len(flags) == 4 and not set(flags) - {"0", "1"}
+
+
+def chunk_problems(config: NetworkConfig, chunk_steps: int) -> list[tuple[str, str]]:
+    """Say whether the chunk of a temporal attention does not divide the run."""
+    if not 1 <= chunk_steps <= config.time_steps or config.time_steps % chunk_steps:
+        return [("chunk_steps", f"{chunk_steps} does not divide the {config.time_steps} time steps")]
+    return []

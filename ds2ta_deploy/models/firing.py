@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ds2ta_deploy.errors import Problem, UnsupportedError
-from ds2ta_deploy.models.attention import Denoiser, SpikingAttention
-from ds2ta_deploy.models.ds2ta import Ds2ta
+from ds2ta_deploy.models.attention import SpikingAttention
+from ds2ta_deploy.models.denoiser import Denoiser
 from ds2ta_deploy.models.layers import SpikingConv2d, SpikingLinear
+from ds2ta_deploy.models.network import SpikingTransformer
 from ds2ta_deploy.models.neurons import Lif
 from ds2ta_deploy.synthetic import synthetic_pixels
 
@@ -27,7 +28,7 @@ _DOUBLINGS = 6
 _GAINS = (0.125, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 
 
-def set_firing_rates(model: Ds2ta, rates: Rates, seed: int = 1, *, batch: int = 2) -> None:
+def set_firing_rates(model: SpikingTransformer, rates: Rates, seed: int = 1, *, batch: int = 2) -> None:
     """Change a trained or random network, in place, until every population fires at its rate on synthetic pictures.
 
     A layer's batch norm gets one scalar added to its bias, found by bisection on the currents that really flow; its
@@ -56,7 +57,7 @@ def set_firing_rates(model: Ds2ta, rates: Rates, seed: int = 1, *, batch: int = 
         elif isinstance(module, SpikingAttention):
             choice = _DenoiserChoice(module, rates(name))
             handles.append(module.v.register_forward_hook(choice.remember_value))
-            handles.append(module.denoiser.register_forward_pre_hook(choice.choose))
+            handles.append(cast("Denoiser", module.denoiser).register_forward_pre_hook(choice.choose))
     shape = tuple(batch if size is None else size for size in model.config.input_shape)
     try:
         with torch.no_grad():

@@ -20,25 +20,29 @@ class _LifOverTime(torch.autograd.Function):
 
     The reset is held constant in the backward pass (``detach_reset``), so with
     ``g[t] = dL/ds[t] * surrogate'(V[t] - theta) + g[t+1] * leak * (1 - s[t])``
-    the gradient of the current is ``g[t]``.
+    the gradient of the current is ``g[t]``, divided by tau_m where the input decays.
     """
 
     @staticmethod
-    def forward(ctx: Any, current: Tensor, threshold: float, leak: float) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, current: Tensor, threshold: float, time_constant: float, decay_input: bool) -> tuple[Tensor, Tensor]:  # noqa: FBT001 - autograd passes by position
         membranes = torch.empty_like(current)
         spikes = torch.empty_like(current)
-        carried = torch.zeros_like(current[0])
+        leak = 1.0 - 1.0 / time_constant
+        kept = torch.zeros_like(current[0])
         for t in range(current.shape[0]):
-            membrane = torch.add(carried, current[t], out=membranes[t])
+            if decay_input:  # in SpikingJelly's order of operations: float32 rounds each of them
+                membrane = torch.add(kept, (current[t] - kept) / time_constant, out=membranes[t])
+            else:
+                membrane = torch.add(kept * leak, current[t], out=membranes[t])
             spike = spikes[t].copy_(membrane >= threshold)
-            carried = membrane * (1.0 - spike) * leak
+            kept = membrane * (1.0 - spike)
         ctx.save_for_backward(membranes, spikes)
-        ctx.threshold, ctx.leak = threshold, leak
+        ctx.threshold, ctx.leak, ctx.gain = threshold, leak, 1.0 / time_constant if decay_input else 1.0
         ctx.mark_non_differentiable(membranes)
         return spikes, membranes
 
     @staticmethod
-    def backward(ctx: Any, spikes_grad: Tensor, _membranes_grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, spikes_grad: Tensor, _membranes_grad: Tensor) -> tuple[Tensor, None, None, None]:
         membranes, spikes = ctx.saved_tensors
         gradient = torch.empty_like(membranes)
         for t in range(gradient.shape[0] - 1, -1, -1):
@@ -48,15 +52,15 @@ class _LifOverTime(torch.autograd.Function):
             gradient[t].mul_(SURROGATE_STEEPNESS)
             if t + 1 < gradient.shape[0]:
                 gradient[t].addcmul_(gradient[t + 1], torch.sub(1.0, spikes[t]).mul_(ctx.leak))
-        return gradient, None, None
+        return gradient if ctx.gain == 1.0 else gradient.mul_(ctx.gain), None, None, None
 
 
 class Lif(nn.Module):
     r"""Leaky integrate-and-fire neuron with hard reset to zero.
 
     ``V[t] = (1 - 1/tau_m) V[t-1] (1 - s[t-1]) + I[t]`` (Eq. 2), ``s[t] = H(V[t] - theta)`` (Eq. 3),
-    firing at equality. With ``decay_input`` the current is divided by tau_m first, which is the same
-    neuron with threshold ``tau_m * theta``.
+    firing at equality. With ``decay_input`` it is SpikingJelly's ``V += (I - V) / tau_m``: the current is divided
+    by tau_m, too, which is the same neuron with threshold ``tau_m * theta``.
 
     Shapes: current ``[T, B, ...]`` float -> spikes and membranes of the same shape; spikes are 0 or 1,
     membranes are V before the reset, in units of the current.
@@ -71,11 +75,14 @@ class Lif(nn.Module):
 
     def forward(self, current: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``(spikes, membranes)`` of all T steps."""
-        leak = 1.0 - 1.0 / self.membrane_time_constant
-        if self.decay_input:
-            current = current / self.membrane_time_constant
-        outputs: tuple[Tensor, Tensor] = _LifOverTime.apply(current, self.threshold, leak)  # type: ignore[no-untyped-call]
+        settings = (self.threshold, self.membrane_time_constant, self.decay_input)
+        outputs: tuple[Tensor, Tensor] = _LifOverTime.apply(current, *settings)  # type: ignore[no-untyped-call]
         return outputs
+
+    @property
+    def effective_threshold(self) -> float:
+        """Threshold of the same neuron without input decay: tau_m times as high with it."""
+        return self.threshold * (self.membrane_time_constant if self.decay_input else 1.0)
 
     def extra_repr(self) -> str:
         """Show the settings in the module's printout."""

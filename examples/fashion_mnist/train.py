@@ -22,8 +22,8 @@ from torch.nn import functional
 
 from ds2ta_deploy.checkpoints import save_checkpoint
 from ds2ta_deploy.datasets import FASHION_MNIST, read_idx_directory
-from ds2ta_deploy.models.config import PRESETS
 from ds2ta_deploy.models.ds2ta import Ds2ta
+from ds2ta_deploy.models.presets import PRESETS
 
 console = Console(stderr=True)
 

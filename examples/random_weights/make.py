@@ -11,7 +11,7 @@ import click
 
 from ds2ta_deploy.checkpoints import save_checkpoint
 from ds2ta_deploy.models.calibration import random_network
-from ds2ta_deploy.models.config import PRESETS
+from ds2ta_deploy.models.presets import PRESETS
 
 
 @click.command()

@@ -21,7 +21,7 @@ from ds2ta_deploy.errors import ParityError
 from ds2ta_deploy.freezing import freeze
 from ds2ta_deploy.graph.ranges import beyond_float32
 from ds2ta_deploy.models.calibration import random_network
-from ds2ta_deploy.models.config import PRESETS
+from ds2ta_deploy.models.presets import PRESETS
 from ds2ta_deploy.quantization import quantize
 from ds2ta_deploy.runtimes.native.library import library_path
 

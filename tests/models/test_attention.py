@@ -10,10 +10,12 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-d
 from builders import every_index
 from torch import nn
 
-from ds2ta_deploy.models.attention import Denoiser, IntegerDenoiser, Scale, SpikingAttention, windowed_linear
-from ds2ta_deploy.models.layers import TemporalWindow
+from ds2ta_deploy.models.attention import Scale, SpikingAttention
+from ds2ta_deploy.models.denoiser import Denoiser, IntegerDenoiser
+from ds2ta_deploy.models.layers import SpikingLinear
 from ds2ta_deploy.models.neurons import IntegerLif, Lif
 from ds2ta_deploy.models.probe import Watch
+from ds2ta_deploy.models.windows import TemporalWindow
 
 NAMES = "abcdeu"
 
@@ -150,6 +152,10 @@ def test_a_baked_table_has_no_parameters():
 # --- the whole attention ---------------------------------------------------------------------------------------------
 
 
+def windowed_linear(width, neuron, taps, decay, *, bias):
+    return SpikingLinear(width, width, neuron, bias=bias, window=TemporalWindow(taps, decay))
+
+
 class Fixed(nn.Module):
     """Returns the same spikes whatever it is given."""
 
@@ -161,14 +167,18 @@ class Fixed(nn.Module):
         return self.value
 
 
+def denoised_attention(query, key, value, table, *, scale, output):
+    """Return an attention whose queries, keys and values are given spikes."""
+    parts = (Fixed(spikes) for spikes in (query, key, value))
+    return SpikingAttention(*parts, num_heads=table.num_heads, scale=scale, neuron=Lif(1.0), output=output, denoiser=table)
+
+
 def test_attention_by_the_definition():
     steps, batch, tokens, heads, width = 3, 2, 4, 3, 2
     generator = torch.Generator().manual_seed(0)
     query, key, value = (torch.randint(0, 2, (steps, batch, tokens, heads * width), generator=generator).double() for _ in range(3))
     table = torch.tensor([[0, 1, 3], [-1, 2, 4], [1, -2, 5]]).double()
-    attention = SpikingAttention(
-        Fixed(query), Fixed(key), Fixed(value), Denoiser(heads, width, 0.0), 0.25, Lif(1.0), nn.Identity()
-    ).double()
+    attention = denoised_attention(query, key, value, Denoiser(heads, width, 0.0), scale=0.25, output=nn.Identity()).double()
     attention.denoiser = IntegerDenoiser(table)
     seen = {}
     with torch.no_grad(), Watch(attention, seen.__setitem__):
@@ -200,7 +210,7 @@ def test_the_output_layer_gets_the_attention_spikes_and_its_result_is_returned()
     output = windowed_linear(4, Lif(), 3, 2, bias=True)
     received = []
     output.register_forward_pre_hook(lambda _, inputs: received.append(inputs[0]))
-    attention = SpikingAttention(Fixed(spikes), Fixed(spikes), Fixed(spikes), Denoiser(2, 2, 0.0), 1.0, Lif(1.0), output)
+    attention = denoised_attention(spikes, spikes, spikes, Denoiser(2, 2, 0.0), scale=1.0, output=output)
     seen = {}
     with torch.no_grad(), Watch(attention, seen.__setitem__):
         result = attention(spikes)
@@ -225,7 +235,7 @@ def test_scale_multiplies():
 def test_a_threshold_for_each_channel_of_the_merged_heads():
     # Heads are merged before the neuron: channel c of head h is channel h d + c.
     ones = torch.ones(1, 1, 1, 4).double()
-    attention = SpikingAttention(Fixed(ones), Fixed(ones), Fixed(ones), Denoiser(2, 2, 0.0), 1.0, Lif(1.0), nn.Identity()).double()
+    attention = denoised_attention(ones, ones, ones, Denoiser(2, 2, 0.0), scale=1.0, output=nn.Identity()).double()
     attention.denoiser = IntegerDenoiser(torch.tensor([[0, 0, 5], [0, 0, 9]]))
     attention.neuron = IntegerLif(torch.tensor([5, 6, 9, 10]))
     with torch.no_grad():

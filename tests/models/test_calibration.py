@@ -5,7 +5,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-d
 from builders import EVENTS, assert_fires, pixels_for, tiny_config
 
 from ds2ta_deploy.models.calibration import random_network
-from ds2ta_deploy.models.config import PRESETS
+from ds2ta_deploy.models.presets import PRESETS
 from ds2ta_deploy.models.probe import Watch
 
 

@@ -7,7 +7,8 @@ import pytest
 from builders import EVENTS, tiny_config
 
 from ds2ta_deploy.errors import InputError
-from ds2ta_deploy.models.config import PRESETS, Ds2taConfig
+from ds2ta_deploy.models.families import Ds2taConfig
+from ds2ta_deploy.models.presets import PRESETS
 
 
 def complaints(**changes):

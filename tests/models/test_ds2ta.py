@@ -6,9 +6,11 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-d
 from builders import EVENTS, assert_fires, every_index, pixels_for, tiny_config
 
 from ds2ta_deploy.models.calibration import random_network
-from ds2ta_deploy.models.config import PRESETS
-from ds2ta_deploy.models.ds2ta import Ds2ta, IntegerPixelEncoder, IntegerReadout, PixelEncoder, Readout
+from ds2ta_deploy.models.ds2ta import Ds2ta
+from ds2ta_deploy.models.encoder import IntegerPixelEncoder, PixelEncoder
+from ds2ta_deploy.models.presets import PRESETS
 from ds2ta_deploy.models.probe import Probe, Watch
+from ds2ta_deploy.models.readout import IntegerReadout, Readout
 
 LINEAR = ("product", "current", "membrane", "spikes")
 

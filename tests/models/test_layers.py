@@ -10,9 +10,10 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-d
 from builders import every_index
 from torch import nn
 
-from ds2ta_deploy.models.layers import IntegerWindow, SpikingConv2d, SpikingLinear, TemporalWindow
+from ds2ta_deploy.models.layers import SpikingConv2d, SpikingLinear
 from ds2ta_deploy.models.neurons import IntegerLif, Lif
 from ds2ta_deploy.models.probe import Watch
+from ds2ta_deploy.models.windows import IntegerWindow, TemporalWindow
 
 PRODUCTS = st.lists(st.integers(-500, 500), min_size=1, max_size=7)
 

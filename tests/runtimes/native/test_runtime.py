@@ -197,7 +197,7 @@ def test_the_papers_networks_on_every_instruction_set(preset):
     pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
     from ds2ta_deploy.freezing import freeze
     from ds2ta_deploy.models.calibration import random_network
-    from ds2ta_deploy.models.config import PRESETS
+    from ds2ta_deploy.models.presets import PRESETS
     from ds2ta_deploy.quantization import quantize
 
     graph = freeze(quantize(random_network(PRESETS[preset], seed=1)))

@@ -1,0 +1,1 @@
+"""The steps of freezing, one module a part of the network."""

@@ -1,0 +1,1 @@
+"""The steps of quantization, one module a part of the network."""

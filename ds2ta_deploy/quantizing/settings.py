@@ -1,0 +1,47 @@
+"""How a model is put on the grid."""
+
+import msgspec
+
+from ds2ta_deploy.errors import Problem, UsageError
+from ds2ta_deploy.graph.ranges import PROFILES
+
+#: What the channels of a layer may have: a threshold each, or one for all of them.
+THRESHOLDS = ("channel", "layer")
+
+
+class Quantization(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a model is put on the grid.
+
+    Attributes:
+        profile: ``cpu`` (32-bit state) or ``loihi`` (24-bit state); decides the guard bits.
+        weight_bits: bits of all weights but the first layer's, 2..8.
+        first_layer_bits: bits of the first layer's weights and input table, 8..12.
+        stream_bits: most bits, 8..14, of weights that add into a residual stream of currents, where a network has one; fewer
+            where the sum over layers and tokens would not fit the profile, and 8 at most for a profile of 8-bit weights.
+        thresholds: ``channel`` gives every output channel of a layer a scale and so an integer threshold of its own;
+            ``layer`` gives all of them the same, which engines need whose neurons share a threshold.
+
+    """
+
+    profile: str = "cpu"
+    weight_bits: int = 8
+    first_layer_bits: int = 10
+    stream_bits: int = 14
+    thresholds: str = "channel"
+
+    def validate(self) -> None:
+        """Raise UsageError (DS2TA-510) naming every setting outside its range."""
+        problems = []
+        if self.profile not in PROFILES:
+            problems.append(Problem("DS2TA-510", f"the profile {self.profile!r} is not known", "profile", f"known: {', '.join(PROFILES)}"))
+        if not 2 <= self.weight_bits <= 8:
+            problems.append(Problem("DS2TA-510", f"is {self.weight_bits}, must lie in 2..8", "weight_bits"))
+        if not 8 <= self.first_layer_bits <= 12:
+            problems.append(Problem("DS2TA-510", f"is {self.first_layer_bits}, must lie in 8..12", "first_layer_bits"))
+        if not 8 <= self.stream_bits <= 14:
+            problems.append(Problem("DS2TA-510", f"is {self.stream_bits}, must lie in 8..14", "stream_bits"))
+        if self.thresholds not in THRESHOLDS:
+            known = f"known: {', '.join(THRESHOLDS)}"
+            problems.append(Problem("DS2TA-510", f"{self.thresholds!r} is not known", "thresholds", known))
+        if problems:
+            raise UsageError(problems)
