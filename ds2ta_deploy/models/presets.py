@@ -45,6 +45,21 @@ _EVENTS: dict[str, Any] = {
 #: The same as 64 x 64 pixels, of which two stages make 256 tokens.
 _SMALL_EVENTS: dict[str, Any] = _EVENTS | {"image_height": 64, "image_width": 64, "pool_stages": "0011"}
 
+#: The bundled examples: Fashion-MNIST, 49 tokens of width 64.
+_FASHION: dict[str, Any] = {
+    "image_height": 28,
+    "image_width": 28,
+    "in_channels": 1,
+    "time_steps": 4,
+    "num_classes": 10,
+    "embed_dim": 64,
+    "depth": 2,
+    "num_heads": 4,
+    "pool_stages": "1010",
+    "pixel_mean": (0.2860,),
+    "pixel_std": (0.3530,),
+}
+
 PRESETS: dict[str, FamilyConfig] = {
     "ds2ta-4-384": Ds2taConfig(**_CIFAR, embed_dim=384, depth=4, num_heads=12),
     "ds2ta-2-256": Ds2taConfig(
@@ -57,32 +72,22 @@ PRESETS: dict[str, FamilyConfig] = {
         initial_denoise_threshold=2.0,
         attention_scale=0.25,
     ),
-    "ds2ta-2-64": Ds2taConfig(
-        image_height=28,
-        image_width=28,
-        in_channels=1,
-        time_steps=4,
-        num_classes=10,
-        embed_dim=64,
-        depth=2,
-        num_heads=4,
-        pool_stages="1010",
-        initial_decay=2,
-        initial_denoise_threshold=1.0,
-        pixel_mean=(0.2860,),
-        pixel_std=(0.3530,),
-    ),
+    "ds2ta-2-64": Ds2taConfig(**_FASHION, initial_decay=2, initial_denoise_threshold=1.0),
     "spikformer-4-384": SpikformerConfig(**_CIFAR, embed_dim=384, depth=4, num_heads=12),
     "spikformer-2-256": SpikformerConfig(**_EVENTS, embed_dim=256, depth=2, num_heads=16, qkv_bias=False, attention_scale=0.25),
     "spikformer-8-512": SpikformerConfig(**_IMAGENET, embed_dim=512, depth=8, num_heads=8, qkv_bias=False, attention_order="state"),
+    "spikformer-2-64": SpikformerConfig(**_FASHION),
     "sdt-2-512": SpikeDrivenConfig(**_CIFAR, embed_dim=512, depth=2, num_heads=8),
     "sdt-2-256": SpikeDrivenConfig(**_SMALL_EVENTS, embed_dim=256, depth=2, num_heads=8, erode=True),
     "sdt-8-512": SpikeDrivenConfig(**_IMAGENET, embed_dim=512, depth=8, num_heads=8),
+    "sdt-2-64": SpikeDrivenConfig(**_FASHION),
     "statten-2-512": StattenConfig(**_CIFAR, embed_dim=512, depth=2, num_heads=8, attention_scale=1 / 8),
     "statten-2-256": StattenConfig(
         **_SMALL_EVENTS, embed_dim=256, depth=2, num_heads=8, erode=True, chunk_steps=5, attention_scale=1 / 1280
     ),
     "statten-8-512": StattenConfig(**_IMAGENET, embed_dim=512, depth=8, num_heads=8, attention_scale=1 / 14),
+    "statten-2-64": StattenConfig(**_FASHION, attention_scale=1 / 7),
     "snn-vit-4-384": SnnVitConfig(**_CIFAR, embed_dim=384, depth=4),
     "snn-vit-2-256": SnnVitConfig(**_EVENTS, embed_dim=256, depth=2, saccade="v2"),
+    "snn-vit-2-64": SnnVitConfig(**(_FASHION | {"num_heads": 1})),
 }

@@ -1,6 +1,7 @@
-"""Train the bundled network ``ds2ta-2-64`` on Fashion-MNIST, on a CPU.
+"""Train the bundled networks on Fashion-MNIST, on a CPU: ``ds2ta-2-64``, or another family of the same size.
 
-    python examples/fashion_mnist/train.py --data /usr/share/datasets/fashion-mnist -o ds2ta-2-64.safetensors
+    python examples/fashion_mnist/train.py --data /usr/share/datasets/fashion-mnist
+    python examples/fashion_mnist/train.py --arch spikformer
 
 The data are Debian's package ``dataset-fashion-mnist`` or any directory with the four idx files. After
 every epoch the whole state of the training is written beside the output as ``*.training.pt``; the same
@@ -22,7 +23,9 @@ from torch.nn import functional
 
 from ds2ta_deploy.checkpoints import save_checkpoint
 from ds2ta_deploy.datasets import FASHION_MNIST, read_idx_directory
-from ds2ta_deploy.models.ds2ta import Ds2ta
+from ds2ta_deploy.models.build import build
+from ds2ta_deploy.models.families import FAMILIES
+from ds2ta_deploy.models.network import SpikingTransformer
 from ds2ta_deploy.models.presets import PRESETS
 
 console = Console(stderr=True)
@@ -54,7 +57,7 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def top1(model: Ds2ta, data: Split, batch: int = 500) -> float:
+def top1(model: SpikingTransformer, data: Split, batch: int = 500) -> float:
     """Return the share of pictures whose largest logit is the right class, in percent."""
     model.eval()
     right = sum(
@@ -72,7 +75,7 @@ def learning_rate(step: int, total: int, peak: float, warmup: int = 200) -> floa
 
 
 def train_epoch(
-    model: Ds2ta, optimizer: torch.optim.Optimizer, data: Split, epoch: int, *, epochs: int, batch: int, peak: float, seed: int
+    model: SpikingTransformer, optimizer: torch.optim.Optimizer, data: Split, epoch: int, *, epochs: int, batch: int, peak: float, seed: int
 ) -> float:
     """Train one pass over the data; the order depends on seed and epoch only. Returns the mean loss."""
     model.train()
@@ -94,7 +97,7 @@ def train_epoch(
     return float(np.mean(losses))
 
 
-def make_optimizer(model: Ds2ta, weight_decay: float) -> torch.optim.AdamW:
+def make_optimizer(model: SpikingTransformer, weight_decay: float) -> torch.optim.AdamW:
     """AdamW; decay exponents and denoiser tables have no weight decay, the exponents ten times the rate."""
     groups: dict[str, list[torch.nn.Parameter]] = {"weights": [], "denoisers": [], "exponents": []}
     for name, parameter in model.named_parameters():
@@ -110,6 +113,7 @@ def make_optimizer(model: Ds2ta, weight_decay: float) -> torch.optim.AdamW:
 
 
 @click.command()
+@click.option("--arch", type=click.Choice(sorted(FAMILIES)), default="ds2ta", show_default=True, help="Model family.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -121,9 +125,7 @@ def make_optimizer(model: Ds2ta, weight_decay: float) -> torch.optim.AdamW:
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    default=Path("ds2ta-2-64.safetensors"),
-    show_default=True,
-    help="Checkpoint to write.",
+    help="Checkpoint to write; by default ARCH-2-64.safetensors.",
 )
 @click.option("--epochs", default=10, show_default=True)
 @click.option("--batch", default=128, show_default=True)
@@ -131,10 +133,13 @@ def make_optimizer(model: Ds2ta, weight_decay: float) -> torch.optim.AdamW:
 @click.option("--weight-decay", default=0.02, show_default=True)
 @click.option("--seed", default=1, show_default=True)
 @click.option("--resume", is_flag=True, help="Go on from the state of an interrupted training.")
-def main(data: Path, output: Path, epochs: int, batch: int, peak_rate: float, weight_decay: float, seed: int, resume: bool) -> None:
-    """Train ds2ta-2-64 and write its checkpoint."""
+def main(
+    arch: str, data: Path, output: Path | None, epochs: int, batch: int, peak_rate: float, weight_decay: float, seed: int, resume: bool
+) -> None:
+    """Train a network of two blocks and width 64, and write its checkpoint."""
     torch.manual_seed(seed)
-    model = Ds2ta(PRESETS["ds2ta-2-64"])
+    model = build(PRESETS[f"{arch}-2-64"])
+    output = output or Path(f"{arch}-2-64.safetensors")
     optimizer = make_optimizer(model, weight_decay)
     state_path = output.with_suffix(".training.pt")
     start = 0
