@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 SYNTHETIC_SAMPLES = 8
 
 #: Facts of a graph that say how its model was put on the grid.
-_SETTINGS = ("profile", "weight_bits", "first_layer_bits", "thresholds")
+_SETTINGS = ("profile", "weight_bits", "first_layer_bits", "stream_bits", "thresholds")
 
 
 def default_inputs(graph: Graph) -> NDArray[np.uint8]:

@@ -5,16 +5,12 @@ from typing import Any
 
 import click
 
-from ds2ta_deploy.cli.options import checkpoint_argument, json_option, print_json, say, thresholds_option
+from ds2ta_deploy.cli.options import checkpoint_argument, json_option, print_json, say, settings_options
 
 
 @click.command("check", epilog="Example: ds2ta check ckpt.safetensors")
 @checkpoint_argument
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file with profile, weight_bits, first_layer_bits, thresholds.")
-@click.option("--profile", type=click.Choice(["cpu", "loihi"]), help="Widths to freeze under.  [default: cpu]")
-@click.option("--weight-bits", type=click.IntRange(2, 8), help="Bits of the weights behind the first layer.  [default: 8]")
-@click.option("--first-layer-bits", type=click.IntRange(8, 12), help="Bits of the first layer's weights and inputs.  [default: 10]")
-@thresholds_option
+@settings_options
 @json_option
 def command(checkpoint: Path, config: Path | None, as_json: bool, **settings: Any) -> None:
     """Say whether CHECKPOINT can be exported, with every problem and its place; nothing is written.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ds2ta_deploy.cli.options import (
+    SETTINGS,
     checkpoint_argument,
     json_option,
     lava_python_option,
@@ -17,7 +18,7 @@ from ds2ta_deploy.cli.options import (
     progress,
     runtime_option,
     say,
-    thresholds_option,
+    settings_options,
     values_option,
 )
 from ds2ta_deploy.targets import TARGETS, find_target
@@ -37,13 +38,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Directory to write; by default the checkpoint's name and the target."
 )
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file with profile, weight_bits, first_layer_bits, thresholds.")
-@click.option(
-    "--profile", type=click.Choice(["cpu", "loihi"]), help="Widths to freeze under: 32-bit state, or 24-bit.  [default: the target's]"
-)
-@click.option("--weight-bits", type=click.IntRange(2, 8), help="Bits of the weights behind the first layer.  [default: 8]")
-@click.option("--first-layer-bits", type=click.IntRange(8, 12), help="Bits of the first layer's weights and inputs.  [default: 10]")
-@thresholds_option
+@settings_options
 @click.option(
     "--inputs",
     type=click.Path(path_type=Path),
@@ -191,9 +186,7 @@ def read_settings(config: Path | None, given: dict[str, Any], profile: str = "cp
         except UsageError as error:
             raise InputError(Problem("DS2TA-111", p.what, f"{config}: {p.where}", p.mend) for p in error.problems) from error
         except (OSError, ValueError, msgspec.ValidationError, RecursionError) as error:  # a number too long is a bare ValueError
-            raise InputError(
-                Problem("DS2TA-111", str(error), str(config), "known settings: profile, weight_bits, first_layer_bits, thresholds")
-            ) from error
+            raise InputError(Problem("DS2TA-111", str(error), str(config), f"known settings: {', '.join(SETTINGS)}")) from error
     settings = msgspec.structs.replace(settings, **{name: value for name, value in given.items() if value is not None})
     settings.validate()
     return settings

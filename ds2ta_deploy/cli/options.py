@@ -27,15 +27,42 @@ values_option = click.option(
     show_default=True,
     help="populations: spikes, counts, logits. all: currents, membranes and attention maps too.",
 )
-thresholds_option = click.option(
-    "--thresholds",
-    type=click.Choice(["channel", "layer"]),
-    help="Integer thresholds: one a channel, or one a layer, as Lava's own neurons need.  [default: channel]",
-)
 lava_python_option = click.option(
     "--lava-python", type=click.Path(path_type=Path), help="Interpreter that has Lava, for the runtime lava.  [default: this one]"
 )
 allow_modified_option = click.option("--allow-modified", is_flag=True, help="Go on although files are not the ones exported.")
+
+
+#: The settings of quantization, each an option and a key of the config file.
+SETTINGS = ("profile", "weight_bits", "first_layer_bits", "stream_bits", "thresholds")
+
+_SETTINGS_OPTIONS = (
+    click.option("--config", type=click.Path(path_type=Path), help=f"TOML file with {', '.join(SETTINGS)}."),
+    click.option(
+        "--profile",
+        type=click.Choice(["cpu", "loihi"]),
+        help="Widths to freeze under: 32-bit state, or 24-bit.  [default: the target's, or cpu]",
+    ),
+    click.option("--weight-bits", type=click.IntRange(2, 8), help="Bits of the weights behind the first layer.  [default: 8]"),
+    click.option("--first-layer-bits", type=click.IntRange(8, 12), help="Bits of the first layer's weights and inputs.  [default: 10]"),
+    click.option(
+        "--stream-bits",
+        type=click.IntRange(8, 14),
+        help="Most bits of weights that add into a stream of currents (membrane shortcut).  [default: 14]",
+    ),
+    click.option(
+        "--thresholds",
+        type=click.Choice(["channel", "layer"]),
+        help="Integer thresholds: one a channel, or one a layer, as Lava's own neurons need.  [default: channel]",
+    ),
+)
+
+
+def settings_options(command: Function) -> Function:
+    """Add the options that say how a model is put on the grid."""
+    for option in reversed(_SETTINGS_OPTIONS):
+        command = option(command)
+    return command
 
 
 def runtime_option(about: str, *, multiple: bool = False) -> Callable[[Function], Function]:

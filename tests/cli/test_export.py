@@ -40,7 +40,7 @@ def test_the_manifest_names_checkpoint_config_and_settings(tiny_artifact, tiny_c
     data = tiny_checkpoint.read_bytes()
     assert (manifest.checkpoint.sha256, manifest.checkpoint.size) == (hashlib.sha256(data).hexdigest(), len(data))
     assert msgspec.convert(manifest.config, type(tiny_config)) == tiny_config
-    assert manifest.quantization == {"profile": "cpu", "weight_bits": 8, "first_layer_bits": 10, "thresholds": "channel"}
+    assert manifest.quantization == {"profile": "cpu", "weight_bits": 8, "first_layer_bits": 10, "stream_bits": 14, "thresholds": "channel"}
     assert "floor" in manifest.rounding
 
 
@@ -161,7 +161,13 @@ def test_options_win_over_the_config_file(cli, tiny_checkpoint, tmp_path):
     shown = cli("export", tiny_checkpoint, "-o", tmp_path / "out", "--config", tmp_path / "config.toml", "--weight-bits", 6, "--no-verify")
     assert shown.code == 0
     artifact = Artifact.open(tmp_path / "out")
-    assert artifact.manifest.quantization == {"profile": "loihi", "weight_bits": 6, "first_layer_bits": 10, "thresholds": "channel"}
+    assert artifact.manifest.quantization == {
+        "profile": "loihi",
+        "weight_bits": 6,
+        "first_layer_bits": 10,
+        "stream_bits": 14,
+        "thresholds": "channel",
+    }
     weights = [op.weight for op in artifact.graph if hasattr(op, "weight")]
     assert max(int(np.abs(weight).max()) for weight in weights[1:]) == 31
     assert int(np.abs(weights[0]).max()) > 31

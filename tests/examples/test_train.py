@@ -68,7 +68,7 @@ def test_the_result_is_a_checkpoint_that_has_learned_something(script, data, tmp
     assert train(script, data, output).exit_code == 0
     trained = load_checkpoint(output)
     torch.manual_seed(1)
-    fresh = script.Ds2ta(trained.config)
+    fresh = script.build(trained.config)
     assert any(not torch.equal(old, new) for old, new in zip(fresh.parameters(), trained.parameters(), strict=True))
     assert all(torch.isfinite(parameter).all() for parameter in trained.parameters())
 
