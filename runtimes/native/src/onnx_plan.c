@@ -102,6 +102,7 @@ static ort_status *plan_weighted(door_kernel *kernel, const door_tensor *inputs,
                               arrays.wide,
                               inputs[2].data,
                               inputs[3].data};
+        operation.dilation = 1;
         ds2ta_value values[2] = {in, out};
         status = make_plan(kernel, &operation, wide ? values + 1 : values, wide ? 1 : 2);
     }
