@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.graph import Graph
@@ -28,15 +27,15 @@ def readout(graph: Graph, op: Op) -> list[Step] | None:
     return [Step(library.READOUT, op.name, op.inputs, "", integers, {"weight": op.weight, "bias": op.bias})]
 
 
-def encoder(op: ops.Linear | ops.Conv2d, table: ops.InputTable, name: str, bias: NDArray[np.int32] | None, current: str) -> list[Step] | None:
+def encoder(op: ops.Linear | ops.Conv2d, table: ops.InputTable, window: ops.TemporalWindow | None, layouts: Layouts) -> list[Step] | None:
     """Return the operation of a first layer that no neuron follows at once; None where the library has none."""
     if not isinstance(op, ops.Conv2d):
         return None
-    step = _first(op, table, name)
-    step.output, step.inputs = current, ("", "", "")
+    step = _first(op, table, (window or op).name, layouts)
+    step.output, step.inputs = (window or op).outputs[0], ("", "", "")
     step.integers["shift"] = 0
-    step.arrays["bias"] = np.zeros(op.weight.shape[0], np.int32) if bias is None else bias
-    if bias is None:
+    step.arrays["bias"] = window.bias if window else np.zeros(op.weight.shape[0], np.int32)
+    if not window:
         del step.inner["product"]
     return [step]
 
@@ -68,13 +67,13 @@ def _follow(last: Op, rest: Sequence[Op], *, repeats: bool) -> bool:
     return kinds in allowed and all(after.inputs == (before.outputs[0],) for before, after in pairwise([last, *rest]))
 
 
-def _first(op: ops.Conv2d, table: ops.InputTable, name: str) -> Step:
+def _first(op: ops.Conv2d, table: ops.InputTable, name: str, layouts: Layouts) -> Step:
     integers = {
         "in_channels": op.weight.shape[-1],
         "out_channels": op.weight.shape[0],
         "size": op.weight.shape[1],
         "dilation": op.dilation,
-        "still": table.still,
+        "still": int(layouts[op.outputs[0]].steps == 1),
     }
     arrays = {"wide": op.weight.astype(np.int16), "table": table.table.astype(np.int16)}
     return Step(library.ENCODE, name, (), "", integers, arrays, {"product": op.outputs[0], "tabled": table.outputs[0]})
@@ -83,7 +82,7 @@ def _first(op: ops.Conv2d, table: ops.InputTable, name: str) -> Step:
 def _weighted(population: Population, op: ops.Linear | ops.Conv2d, tables: dict[str, ops.InputTable], layouts: Layouts) -> Step | None:
     table = tables.get(op.inputs[0])
     if table is not None:
-        return _first(op, table, population.name) if isinstance(op, ops.Conv2d) else None
+        return _first(op, table, population.name, layouts) if isinstance(op, ops.Conv2d) else None
     if op.weight.dtype != np.int8 or op.inputs[0] not in layouts or not layouts[op.inputs[0]].planes:
         return None
     integers = {"in_channels": op.weight.shape[-1], "out_channels": op.weight.shape[0], "size": 1}

@@ -1,5 +1,6 @@
 """How a value of the graph lies in the library's memory: ``[step][token][channel]``, heads as neighbouring channels."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -51,11 +52,13 @@ class Layout:
         """Return what the library tells of the memory, ``[step, sample, token, channel]``, in the graph's order of these axes.
 
         Args:
-            raw: of the memory's own layout, which may cut the rows into other steps, or hold one step that is repeated.
+            raw: of the memory's own layout, ``[step, sample, ...]``: it may cut the rows into other steps, or hold one step that is
+                repeated.
             batch: samples.
 
         """
-        rows = raw.swapaxes(0, 1).reshape(batch, raw.shape[0] * raw.shape[2], self.channels)
+        count = raw.shape[0] * math.prod(raw.shape[2:]) // self.channels
+        rows = raw.swapaxes(0, 1).reshape(batch, count, self.channels)
         if rows.shape[1] == self.tokens:
             rows = np.tile(rows, (1, self.steps, 1))
         parts = rows.reshape(batch, self.steps, self.tokens, self.heads, self.channels // self.heads)

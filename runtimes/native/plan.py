@@ -17,6 +17,12 @@ from ds2ta_deploy.runtimes.native.translate import time_steps, translate
 
 Trace = dict[str, NDArray[np.integer]]
 
+#: What the library tells as the graph orders it.
+_IN_ORDER = ("scores", "denoised", "tabled")
+
+#: Types that the library tells values in.
+_STORED = ("uint8", "int32")
+
 
 class Plan:
     """What the library runs. One call at a time; several plans may run at once, each in its own thread."""
@@ -43,8 +49,6 @@ class Plan:
         self._layouts = self._translation.layouts
         self._names = [step.output for step in self._translation.steps if step.output]
         self._time_steps = time_steps(self._translation)
-        told_narrow = ("denoised", "tabled")
-        self._narrow = {name for step in self._translation.steps for what, name in step.inner.items() if what in told_narrow}
         values, arena = self._values()
         operations = (library.Operation * len(self._translation.steps))(*(self._operation(step) for step in self._translation.steps))
         error = ctypes.create_string_buffer(400)
@@ -92,8 +96,12 @@ class Plan:
             name: np.zeros([batch if size is None else size for size in graph.types[name].shape], graph.types[name].dtype)
             for name in dict.fromkeys([*wanted, graph.output])
         }
-        told = {name: self._room(name, batch) for name in dict.fromkeys(map(self._translation.memory_of, made)) if name in self._layouts}
-        inside = {name: self._room(name, batch) for step in self._translation.steps for name in step.inner.values() if name in made}
+        told = {name: self._room(name, batch, made) for name in map(self._translation.memory_of, made) if name in self._layouts}
+        inside = {}
+        for step in self._translation.steps:
+            for what, name in step.inner.items():
+                if name in made:
+                    inside[name] = made[name] if what in _IN_ORDER else self._room(name, batch, made)
         values = (ctypes.c_void_p * len(self._names))()
         for index, name in enumerate(self._names):
             values[index] = told[name].ctypes.data if name in told else None
@@ -106,16 +114,17 @@ class Plan:
         times = None if nanoseconds is None else nanoseconds.ctypes.data
         self._library.ds2ta_run(self._plan, contiguous.ctypes.data, batch, made[graph.output].ctypes.data, values, inner, times)
         for name in made:
-            if name in self._layouts:
-                raw = inside[name] if name in inside else told[self._translation.memory_of(name)]
+            raw = inside[name] if name in inside else told.get(self._translation.memory_of(name), made[name])
+            if raw is not made[name]:
                 made[name][...] = self._layouts[name].spread(raw, batch).reshape(made[name].shape)
         return made
 
-    def _room(self, name: str, batch: int) -> NDArray[np.integer]:
-        """Return an array that receives a value as the library tells it."""
-        layout = self._layouts[name]
-        kind = "int16" if name in self._narrow else "int32" if layout.planes == 0 else "uint8"
-        return np.zeros((layout.steps, batch, layout.tokens, layout.channels), kind)
+    def _room(self, name: str, batch: int, made: Trace) -> NDArray[np.integer]:
+        """Return an array that receives a value as the library tells it: the made one, when that is the same."""
+        layout, kind = self._layouts[name], self._graph.types.get(name)
+        if name in made and layout.form != "heads" and kind is not None and kind.dtype in _STORED:
+            return made[name]
+        return np.zeros((layout.steps, batch, layout.tokens, layout.channels), np.uint8 if layout.planes else np.int32)
 
     def _values(self) -> tuple[Any, int]:
         """Describe every value and arrange them in the arena; return the descriptions and the arena's size."""
@@ -132,7 +141,10 @@ class Plan:
             lifetimes.append(Lifetime(size, born, max([born, *read])))
             described.append((height, width, layout.channels, layout.planes))
         offsets, arena = arrange(lifetimes, library.TILE)
-        values = [library.Value(*entry, offset, self._layouts[name].steps) for name, entry, offset in zip(self._names, described, offsets, strict=True)]
+        values = [
+            library.Value(*entry, offset, self._layouts[name].steps)
+            for name, entry, offset in zip(self._names, described, offsets, strict=True)
+        ]
         return (library.Value * len(values))(*values), max(arena, library.TILE)
 
     def _picture(self, name: str) -> tuple[int, int]:

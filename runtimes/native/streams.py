@@ -38,17 +38,16 @@ def parts_of(weight: NDArray[Any]) -> list[tuple[int, NDArray[np.int8]]]:
     return [(shift, rest.astype(np.int8)), *parts]
 
 
-def weighted(op: ops.Linear | ops.Conv2d, name: str, bias: NDArray[np.int32] | None, current: str, layouts: Layouts) -> list[Step]:
-    """Return the operations that add a layer's products, and a bias if there is one, into a stream: one for each part of the weights.
+def weighted(op: ops.Linear | ops.Conv2d, window: ops.TemporalWindow | None, layouts: Layouts) -> list[Step]:
+    """Return the operations that add a layer's products into a stream: one for each part of the weights.
 
     Args:
         op: the weights.
-        name: of the population.
-        bias: int32, one a channel.
-        current: name of the value that is made.
+        window: adds nothing but its bias, and is done with; None where there is none.
         layouts: of all values; those between the parts are added.
 
     """
+    last = window or op
     integers = {"in_channels": op.weight.shape[-1], "out_channels": op.weight.shape[0], "size": 1}
     kind = library.LINEAR
     if isinstance(op, ops.Conv2d):
@@ -58,12 +57,12 @@ def weighted(op: ops.Linear | ops.Conv2d, name: str, bias: NDArray[np.int32] | N
     for number, (shift, weight) in enumerate(parts, 1):
         before = steps[-1].output if steps else ""
         suffix = "" if number == len(parts) else f" (part {number} of {len(parts)})"
-        arrays = {"weight": weight, "bias": np.zeros(len(weight), np.int32)}
-        step = Step(kind, name + suffix, (op.inputs[0], before, ""), current + suffix, integers | {"shift": shift}, arrays)
-        layouts[step.output] = layouts[current]
+        step = Step(kind, last.name + suffix, (op.inputs[0], before, ""), last.outputs[0] + suffix, integers | {"shift": shift})
+        step.arrays |= {"weight": weight, "bias": np.zeros(len(weight), np.int32)}
+        layouts[step.output] = layouts[last.outputs[0]]
         steps.append(step)
-    if bias is not None:
-        steps[-1].arrays["bias"] = bias
+    if window:
+        steps[-1].arrays["bias"] = window.bias
         steps[-1].inner["product"] = op.outputs[0]
     return steps
 
@@ -95,8 +94,6 @@ def single(op: Op, layouts: Layouts) -> list[Step] | None:
     """Return the operations that do what one op does; None where the library has none."""
     if not set(op.inputs) <= layouts.keys():
         return None  # reads raw pixels
-    if isinstance(op, ops.Linear | ops.Conv2d):
-        return weighted(op, op.name, None, op.outputs[0], layouts)
     if isinstance(op, ops.Lif):
         return [neuron(op, layouts, op.inputs[0])]
     rule = _RULES.get(type(op))

@@ -5,7 +5,7 @@ from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ops import Op
 from ds2ta_deploy.graph.populations import Population, group
-from ds2ta_deploy.runtimes.native import library, streams
+from ds2ta_deploy.runtimes.native import streams
 from ds2ta_deploy.runtimes.native.fused import encoder, population_step, readout
 from ds2ta_deploy.runtimes.native.layout import layouts_of
 from ds2ta_deploy.runtimes.native.residual import add_in_place
@@ -52,8 +52,21 @@ def _unfit(graph: Graph, translation: Translation) -> list[Problem]:
         ]
         if step.output and layouts[step.output].planes and layouts[step.output].steps != steps:
             problems.append(Problem("DS2TA-243", f"the native library runs every neuron for the same {steps} time steps", step.name))
+    problems += [
+        Problem("DS2TA-243", "the parts of its weights have sums that 32 bits may not hold", op.name) for op in graph if _is_too_wide(graph, op)
+    ]
     problems += [Problem("DS2TA-243", "the native library cannot tell this value", name) for name in graph.observable if name not in told]
     return problems
+
+
+def _is_too_wide(graph: Graph, op: Op) -> bool:
+    """Whether sums of the upper part of weights, rounded to multiples of 2^7 or 2^14, may leave 32 bits where those of the weights do not."""
+    if not isinstance(op, ops.Linear | ops.Conv2d) or graph.types[op.inputs[0]].dtype != "uint8" or op.inputs[0] == graph.input_name:
+        return False
+    first, _ = streams.parts_of(op.weight)[0]
+    products, counts = graph.ranges[op.outputs[0]], graph.ranges[op.inputs[0]].maximum
+    rounded = 2**first * counts * (op.weight.size // op.weight.shape[0]) if first else 0
+    return max(-products.minimum, products.maximum) + rounded >= 2**31
 
 
 def time_steps(translation: Translation) -> int:
@@ -92,7 +105,7 @@ def _apart(graph: Graph, parts: list[Op], tables: dict[str, ops.InputTable], tra
             continue
         if isinstance(op, ops.Linear | ops.Conv2d):
             window = after if isinstance(after, ops.TemporalWindow) and _adds_bias(after, translation) else None
-            made = _weighted(op, window, window.name if window else op.name, tables, translation)
+            made = _weighted(op, window, tables, translation)
             done |= {window.name} if window else set()
         elif isinstance(op, ops.TemporalWindow) and isinstance(after, ops.Repeat | ops.Lif):
             last = only(after) if isinstance(after, ops.Repeat) else after
@@ -115,11 +128,12 @@ def _adds_bias(window: ops.TemporalWindow, translation: Translation) -> bool:
 
 
 def _weighted(
-    op: ops.Linear | ops.Conv2d, window: ops.TemporalWindow | None, name: str, tables: dict[str, ops.InputTable], translation: Translation
+    op: ops.Linear | ops.Conv2d, window: ops.TemporalWindow | None, tables: dict[str, ops.InputTable], translation: Translation
 ) -> list[Step] | None:
-    bias, current = (window.bias, window.outputs[0]) if window else (None, op.outputs[0])
-    table = tables.get(op.inputs[0])
-    if table is not None:
-        return encoder(op, table, name, bias, current)
-    source = translation.layouts.get(op.inputs[0])
-    return streams.weighted(op, name, bias, current, translation.layouts) if source and source.planes else None
+    """Return the operations that add a layer's products, and the window's bias, into a stream; None where the library has none."""
+    layouts, source = translation.layouts, op.inputs[0]
+    if source in tables:
+        return encoder(op, tables[source], window, layouts)
+    if source not in layouts or not layouts[source].planes:
+        return None
+    return streams.weighted(op, window, layouts)

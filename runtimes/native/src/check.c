@@ -233,7 +233,7 @@ int ds2ta_check(int steps, const ds2ta_value *values, int value_count, const ds2
     int64_t needed = 0;
     for (int i = 0; i < value_count; i++) {
         if (!check_value(&c, i)) return 0;
-        needed += size_of(&c, values + i);
+        needed += (size_of(&c, values + i) + DS2TA_TILE - 1) / DS2TA_TILE * DS2TA_TILE;
     }
     if (arena_bytes > needed) return refuse(&c, "an arena of %lld bytes for values of %lld", (long long)arena_bytes, (long long)needed);
     for (int i = 0; i < op_count; i++)
