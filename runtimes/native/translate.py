@@ -52,15 +52,14 @@ def _unfit(graph: Graph, translation: Translation) -> list[Problem]:
         ]
         if step.output and layouts[step.output].planes and layouts[step.output].steps != steps:
             problems.append(Problem("DS2TA-243", f"the native library runs every neuron for the same {steps} time steps", step.name))
-    problems += [
-        Problem("DS2TA-243", "the parts of its weights have sums that 32 bits may not hold", op.name) for op in graph if _is_too_wide(graph, op)
-    ]
+    too_wide = [op.name for op in graph if _is_too_wide(graph, op)]
+    problems += [Problem("DS2TA-243", "the parts of its weights have sums that 32 bits may not hold", name) for name in too_wide]
     problems += [Problem("DS2TA-243", "the native library cannot tell this value", name) for name in graph.observable if name not in told]
     return problems
 
 
 def _is_too_wide(graph: Graph, op: Op) -> bool:
-    """Whether sums of the upper part of weights, rounded to multiples of 2^7 or 2^14, may leave 32 bits where those of the weights do not."""
+    """Whether sums of the upper part of weights, a rounded number, may leave 32 bits where those of the weights do not."""
     if not isinstance(op, ops.Linear | ops.Conv2d) or graph.types[op.inputs[0]].dtype != "uint8" or op.inputs[0] == graph.input_name:
         return False
     first, _ = streams.parts_of(op.weight)[0]
