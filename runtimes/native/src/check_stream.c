@@ -87,7 +87,8 @@ static const char *check_matmul(const context *c) {
                columns == (op->transpose_right ? right : right_width);
     if (!fits) return "multiplies what does not fit";
     int64_t own = (rows + c->threads - 1) / c->threads;
-    return terms * (columns + DS2TA_TILE) + own * terms <= DS2TA_MAX_ROOM ? NULL : "has too large a product for one head";
+    if (terms > DS2TA_MAX_ROWS) return "adds up too many products";
+    return terms * (columns + DS2TA_TILE) + 2 * own * terms <= DS2TA_MAX_ROOM ? NULL : "has too large a product for one head";
 }
 
 static const char *check_one(const context *c) {

@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* Memory aligned to a register, counted; zeroed. */
-void *ds2ta_take(int64_t *bytes, size_t count, size_t size) {
+static void *take(int64_t *bytes, size_t count, size_t size) {
     size_t wanted = (count * size + 63) / 64 * 64 + 64;
     void *memory = NULL;
     if (*bytes < 0 || posix_memalign(&memory, 64, wanted)) {
@@ -16,6 +16,8 @@ void *ds2ta_take(int64_t *bytes, size_t count, size_t size) {
     *bytes += (int64_t)wanted;
     return memory;
 }
+
+void *ds2ta_take(int64_t *bytes, size_t count, size_t size) { return take(bytes, count, size); }
 
 /* Row r of output channel o in the graph's order: a convolution's weights are [out][place][channel], which is rows in order. */
 static void pack_weights(ds2ta_node *node) {
@@ -86,8 +88,8 @@ static int cut(ds2ta_node *node, int32_t *sums) {
 static int make_chunks(ds2ta_node *node, int64_t *bytes) {
     int most = (node->channels + DS2TA_PART - 1) / DS2TA_PART;
     int64_t unused = 0;
-    int32_t *sums = ds2ta_take(&unused, (size_t)node->tiles * DS2TA_TILE, sizeof *sums);
-    node->chunks = ds2ta_take(bytes, (size_t)node->rows + 2, sizeof *node->chunks);
+    int32_t *sums = take(&unused, (size_t)node->tiles * DS2TA_TILE, sizeof *sums);
+    node->chunks = take(bytes, (size_t)node->rows + 2, sizeof *node->chunks);
     if (!sums || !node->chunks) {
         free(sums);
         return 0;
@@ -124,18 +126,18 @@ int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
     node->tiles = node->stride_out / DS2TA_TILE;
     node->rows = op->kind == DS2TA_ATTENTION || op->kind == DS2TA_READOUT ? 0 : op->size * op->size * node->channels;
     size_t outputs = (size_t)node->stride_out, weights = (size_t)node->rows * outputs;
-    node->bias = ds2ta_take(&bytes, outputs, sizeof(int32_t));
-    node->threshold = ds2ta_take(&bytes, outputs, sizeof(int32_t));
-    if (op->kind == DS2TA_ENCODE) node->wide = ds2ta_take(&bytes, weights, sizeof(int32_t));
+    node->bias = take(&bytes, outputs, sizeof(int32_t));
+    node->threshold = take(&bytes, outputs, sizeof(int32_t));
+    if (op->kind == DS2TA_ENCODE) node->wide = take(&bytes, weights, sizeof(int32_t));
     if (op->kind == DS2TA_LINEAR || op->kind == DS2TA_CONV) {
-        node->packed = ds2ta_take(&bytes, weights, 1);
-        node->together = ds2ta_take(&bytes, (size_t)node->tiles, sizeof(int));
+        node->packed = take(&bytes, weights, 1);
+        node->together = take(&bytes, (size_t)node->tiles, sizeof(int));
     }
     size_t entries = op->kind == DS2TA_ENCODE      ? (size_t)op->in_channels * 256
                      : op->kind == DS2TA_ATTENTION ? (size_t)op->heads * (size_t)op->entries
                                                    : 0;
-    if (entries) node->table = ds2ta_take(&bytes, entries, sizeof(int16_t));
-    if (op->kind == DS2TA_READOUT) node->weight = ds2ta_take(&bytes, (size_t)op->out_channels * (size_t)op->in_channels, 1);
+    if (entries) node->table = take(&bytes, entries, sizeof(int16_t));
+    if (op->kind == DS2TA_READOUT) node->weight = take(&bytes, (size_t)op->out_channels * (size_t)op->in_channels, 1);
     if (bytes < 0) return -1;
     for (size_t i = 0; i < outputs; i++) {
         int real = i < (size_t)op->out_channels;
@@ -190,26 +192,21 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
         if (node->op.kind == DS2TA_READOUT) context = larger(context, (size_t)node->stride_in);
     }
     if (larger(list, pixels) > UINT32_MAX) return -1; /* where a list begins is a number of 32 bits */
-    int64_t room = 0;
-    for (int i = 0; i < plan->node_count; i++) {
-        int64_t one = ds2ta_room(plan, plan->nodes + i);
-        room = one > room ? one : room;
-    }
     size_t start = DS2TA_PATTERNS + 1, product = larger(groups * DS2TA_GROUP, (size_t)plan->steps) * DS2TA_TILE;
-    s->list = ds2ta_take(&bytes, list + DS2TA_SLACK, sizeof *s->list);
-    s->at = ds2ta_take(&bytes, lists, sizeof *s->at);
-    s->start = ds2ta_take(&bytes, lists * start, sizeof *s->start);
-    s->pixels = ds2ta_take(&bytes, pixels + DS2TA_SLACK, sizeof *s->pixels);
-    s->pixel_at = ds2ta_take(&bytes, pixel_lists, sizeof *s->pixel_at);
-    s->pixel_start = ds2ta_take(&bytes, pixel_lists * start, sizeof *s->pixel_start);
-    s->product = ds2ta_take(&bytes, product, sizeof *s->product);
-    s->values = ds2ta_take(&bytes, spread, sizeof *s->values);
-    s->map = ds2ta_take(&bytes, tokens, sizeof *s->map);
-    s->mixed = ds2ta_take(&bytes, DS2TA_MAX_HEAD, sizeof *s->mixed);
-    s->keys = ds2ta_take(&bytes, keys, sizeof *s->keys);
-    s->query = ds2ta_take(&bytes, DS2TA_MAX_HEAD / 64, sizeof *s->query);
-    s->context = ds2ta_take(&bytes, context, sizeof *s->context);
-    s->room = ds2ta_take(&bytes, (size_t)room, sizeof *s->room);
+    s->list = take(&bytes, list + DS2TA_SLACK, sizeof *s->list);
+    s->at = take(&bytes, lists, sizeof *s->at);
+    s->start = take(&bytes, lists * start, sizeof *s->start);
+    s->pixels = take(&bytes, pixels + DS2TA_SLACK, sizeof *s->pixels);
+    s->pixel_at = take(&bytes, pixel_lists, sizeof *s->pixel_at);
+    s->pixel_start = take(&bytes, pixel_lists * start, sizeof *s->pixel_start);
+    s->product = take(&bytes, product, sizeof *s->product);
+    s->values = take(&bytes, spread, sizeof *s->values);
+    s->map = take(&bytes, tokens, sizeof *s->map);
+    s->mixed = take(&bytes, DS2TA_MAX_HEAD, sizeof *s->mixed);
+    s->keys = take(&bytes, keys, sizeof *s->keys);
+    s->query = take(&bytes, DS2TA_MAX_HEAD / 64, sizeof *s->query);
+    s->context = take(&bytes, context, sizeof *s->context);
+    s->room = take(&bytes, ds2ta_room(plan), sizeof *s->room);
     return bytes;
 }
 

@@ -32,9 +32,18 @@ int64_t ds2ta_pack_stream(ds2ta_plan *plan, ds2ta_node *node) {
     return bytes;
 }
 
-int64_t ds2ta_room(const ds2ta_plan *plan, const ds2ta_node *node) {
+static size_t room_of(const ds2ta_plan *plan, const ds2ta_node *node) {
     if (node->op.kind < DS2TA_NEURON) return 0;
     if (node->op.kind == DS2TA_MATMUL) return ds2ta_matmul_room(plan, node);
-    int64_t in = plan->values[node->op.inputs[0]].channels, out = plan->values[node->op.output].channels;
-    return 5 * (in > out ? in : out) + DS2TA_TILE; /* two factors, as they lie and spread, and what becomes of them */
+    int in = plan->values[node->op.inputs[0]].channels, out = plan->values[node->op.output].channels;
+    return 5 * (size_t)(in > out ? in : out) + DS2TA_TILE; /* two factors, as they lie and spread, and what becomes of them */
+}
+
+size_t ds2ta_room(const ds2ta_plan *plan) {
+    size_t most = 0;
+    for (int i = 0; i < plan->node_count; i++) {
+        size_t one = room_of(plan, plan->nodes + i);
+        most = one > most ? one : most;
+    }
+    return most;
 }

@@ -86,10 +86,10 @@ const char *ds2ta_check_stream(int steps, int threads, const ds2ta_value *values
 
 /* pack_stream.c: copies the arrays of such an operation; returns the bytes it took, -1 when there is no memory. */
 int64_t ds2ta_pack_stream(ds2ta_plan *plan, ds2ta_node *node);
-/* pack_stream.c: how many integers of scratch->room a node needs. */
-int64_t ds2ta_room(const ds2ta_plan *plan, const ds2ta_node *node);
-/* matmul.c: the same for a product. */
-int64_t ds2ta_matmul_room(const ds2ta_plan *plan, const ds2ta_node *node);
+/* pack_stream.c: how many integers of scratch->room the plan's nodes need. */
+size_t ds2ta_room(const ds2ta_plan *plan);
+/* matmul.c: how many a product needs. */
+size_t ds2ta_matmul_room(const ds2ta_plan *plan, const ds2ta_node *node);
 
 /* pack.c: memory aligned to a register, zeroed and counted; NULL, and -1 bytes from then on, when there is none. */
 void *ds2ta_take(int64_t *bytes, size_t count, size_t size);
