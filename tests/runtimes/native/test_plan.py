@@ -21,9 +21,13 @@ LIES = Path(__file__).with_name("lies.py")
 SECONDS = 300
 
 
+_STREAMS = [pytest.param(name, marks=pytest.mark.slow) for name in ("masked", "table", "saccadic")]
+
+
 @pytest.mark.parametrize("how_many", ["one", "two"])
-def test_no_lie_about_a_plan_crashes_the_library(how_many):
-    told = subprocess.run([sys.executable, LIES, how_many], capture_output=True, text=True, timeout=SECONDS, check=False)
+@pytest.mark.parametrize("network", ["spikes", *_STREAMS])
+def test_no_lie_about_a_plan_crashes_the_library(how_many, network):
+    told = subprocess.run([sys.executable, LIES, how_many, network], capture_output=True, text=True, timeout=SECONDS, check=False)
     assert (told.returncode, told.stdout) == (0, "held\n"), told.stderr[-2000:]
 
 
