@@ -13,6 +13,7 @@ from stream_graph import build_stream_graph
 from stream_networks import Attention, StreamRecipe, Weights, build_streams
 from support import assert_all_equal
 
+from ds2ta_deploy.benchmark import benchmark
 from ds2ta_deploy.errors import UnsupportedError
 from ds2ta_deploy.graph import ops
 from ds2ta_deploy.runtimes.native import library
@@ -197,3 +198,14 @@ def test_very_many_streams(recipe, batch, threads):
     graph, inputs = build_streams(recipe, batch=batch)
     assume(provable(graph))
     assert_native_equal(graph, inputs, (threads,))
+
+
+def test_bench_measures_every_operation_of_a_stream():
+    class Opened:
+        graph = build_stream_graph()
+
+    timings = benchmark(Opened, ["native"], small_inputs(), batches=[1, 3], repeats=1)
+    steps = [step.name for step in translate(Opened.graph).steps]
+    assert len(set(steps)) == len(steps)
+    assert [list(timing.populations) for timing in timings] == [steps, steps]
+    assert {"blocks.0.attn.proj (part 1 of 2)", "blocks.0.attn.proj", "blocks.1.attn.key_value"} <= set(steps)
