@@ -3,7 +3,10 @@
 from typing import Any, ClassVar
 
 from ds2ta_deploy.artifact import MODEL
+from ds2ta_deploy.errors import Problem, UnsupportedError
+from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.graph.populations import group
 from ds2ta_deploy.runtimes.native import library
 from ds2ta_deploy.runtimes.native.plan import Plan
 from ds2ta_deploy.runtimes.ort import OnnxRuntime
@@ -30,6 +33,7 @@ class OnnxNativeRuntime(OnnxRuntime):
         """
         super().__init__(data, graph, where, threads)
         Plan(graph, 1)  # what the library cannot run is said here, not when a session is opened
+        _require_spikes(graph)
         library.load()
         self.options(threads)
 
@@ -43,3 +47,20 @@ class OnnxNativeRuntime(OnnxRuntime):
             options.add_session_config_entry("ds2ta.isa", instruction_set)
         options.register_custom_ops_library(str(library.library_path()))
         return options
+
+
+def _require_spikes(graph: Graph) -> None:
+    """Raise where attention with a table may read counts: the plan takes it apart, the kernel that a node gets cannot.
+
+    Raises:
+        UnsupportedError: DS2TA-243 with every such population.
+
+    """
+    attentions = [population for population in group(graph) if any(isinstance(op, ops.Lookup) for op in population.ops)]
+    counted = [
+        population.name
+        for population in attentions
+        if any(graph.types[name].dtype == "uint8" and graph.ranges[name].maximum > 1 for name in population.inputs)
+    ]
+    if counted:
+        raise UnsupportedError(Problem("DS2TA-243", "the kernel for attention takes counts of 1 bits", name) for name in counted)

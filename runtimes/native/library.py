@@ -9,7 +9,7 @@ from typing import Any
 from ds2ta_deploy.errors import MissingRuntimeError, Problem, UsageError
 
 #: Of the interface below; the library says its own.
-ABI = 1
+ABI = 2
 
 #: Output channels that are padded to, time steps in a pattern.
 TILE, GROUP = 64, 4
@@ -26,7 +26,9 @@ _MOST_THREADS = 256
 INSTRUCTION_SETS = ("scalar", "avx2", "avx512", "neon")
 
 #: Kinds of operations, and what can be traced inside one, numbered as in ``ds2ta_native.h``.
-ENCODE, LINEAR, CONV, ATTENTION, POOL, ADD, READOUT = range(7)
+ENCODE, LINEAR, CONV, ATTENTION, POOL, ADD, READOUT, GIVEN = range(8)
+NEURON, WINDOW, SUM, MAXIMUM, MULTIPLY, REDUCE, MATMUL, LOOKUP, TIME_MIX, COMPARE = range(8, 18)
+OVER_TOKENS, OVER_HEADS, OVER_CHANNELS = range(3)
 INNER = ("product", "current", "membrane", "scores", "denoised", "tabled")
 
 _INSTALL = "reinstall ds2ta-deploy where there is a C compiler: pip install --force-reinstall --no-deps ds2ta-deploy"
@@ -41,6 +43,7 @@ class Value(ctypes.Structure):
         ("channels", ctypes.c_int32),
         ("planes", ctypes.c_int32),
         ("offset", ctypes.c_int64),
+        ("steps", ctypes.c_int32),
     )
 
 
@@ -67,6 +70,14 @@ class Operation(ctypes.Structure):
         ("wide", ctypes.c_void_p),
         ("bias", ctypes.c_void_p),
         ("threshold", ctypes.c_void_p),
+        ("shift", ctypes.c_int32),
+        ("dilation", ctypes.c_int32),
+        ("stride", ctypes.c_int32),
+        ("axis", ctypes.c_int32),
+        ("left_heads", ctypes.c_int32),
+        ("right_heads", ctypes.c_int32),
+        ("transpose_left", ctypes.c_int32),
+        ("transpose_right", ctypes.c_int32),
     )
 
 

@@ -12,9 +12,16 @@ from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ranges import PROFILES, prove
 from ds2ta_deploy.runtimes.native import library
 from ds2ta_deploy.runtimes.native.arena import Lifetime, arrange
-from ds2ta_deploy.runtimes.native.translate import Step, translate
+from ds2ta_deploy.runtimes.native.steps import Step
+from ds2ta_deploy.runtimes.native.translate import time_steps, translate
 
 Trace = dict[str, NDArray[np.integer]]
+
+#: What the library tells as the graph orders it.
+_IN_ORDER = ("scores", "denoised", "tabled")
+
+#: Types that the library tells values in.
+_STORED = ("uint8", "int32")
 
 
 class Plan:
@@ -39,8 +46,9 @@ class Plan:
         prove(graph, PROFILES["cpu"])
         self._graph = graph
         self._translation = translate(graph)
+        self._layouts = self._translation.layouts
         self._names = [step.output for step in self._translation.steps if step.output]
-        self._time_steps = max((graph.types[name].shape[0] or 1 for name in self._names), default=1)
+        self._time_steps = time_steps(self._translation)
         values, arena = self._values()
         operations = (library.Operation * len(self._translation.steps))(*(self._operation(step) for step in self._translation.steps))
         error = ctypes.create_string_buffer(400)
@@ -88,51 +96,70 @@ class Plan:
             name: np.zeros([batch if size is None else size for size in graph.types[name].shape], graph.types[name].dtype)
             for name in dict.fromkeys([*wanted, graph.output])
         }
+        told = {name: self._room(name, batch, made) for name in map(self._translation.memory_of, made) if name in self._layouts}
+        inside = {}
+        for step in self._translation.steps:
+            for what, name in step.inner.items():
+                if name in made:
+                    inside[name] = made[name] if what in _IN_ORDER else self._room(name, batch, made)
         values = (ctypes.c_void_p * len(self._names))()
         for index, name in enumerate(self._names):
-            same = next((other for other in made if self._translation.memory_of(other) == name), None)
-            values[index] = None if same is None else made[same].ctypes.data
+            values[index] = told[name].ctypes.data if name in told else None
         inner = (ctypes.c_void_p * (len(library.INNER) * len(self._translation.steps)))()
         for index, step in enumerate(self._translation.steps):
             for what, name in step.inner.items():
-                if name in made:
-                    inner[len(library.INNER) * index + library.INNER.index(what)] = made[name].ctypes.data
+                if name in inside:
+                    inner[len(library.INNER) * index + library.INNER.index(what)] = inside[name].ctypes.data
         contiguous = np.ascontiguousarray(inputs)
         times = None if nanoseconds is None else nanoseconds.ctypes.data
         self._library.ds2ta_run(self._plan, contiguous.ctypes.data, batch, made[graph.output].ctypes.data, values, inner, times)
-        self._copy_aliases(made)
+        for name in made:
+            raw = inside[name] if name in inside else told.get(self._translation.memory_of(name), made[name])
+            if raw is not made[name]:
+                made[name][...] = self._layouts[name].spread(raw, batch).reshape(made[name].shape)
         return made
 
-    def _copy_aliases(self, made: Trace) -> None:
-        """Fill the values that are other names of the same memory."""
-        for name in made:
-            source = next(other for other in made if self._translation.memory_of(other) == self._translation.memory_of(name))
-            if source != name:
-                made[name][...] = made[source].reshape(made[name].shape)
+    def _room(self, name: str, batch: int, made: Trace) -> NDArray[np.integer]:
+        """Return an array that receives a value as the library tells it: the made one, when that is the same."""
+        layout, kind = self._layouts[name], self._graph.types.get(name)
+        if name in made and layout.form != "heads" and kind is not None and kind.dtype in _STORED:
+            return made[name]
+        return np.zeros((layout.steps, batch, layout.tokens, layout.channels), np.uint8 if layout.planes else np.int32)
 
     def _values(self) -> tuple[Any, int]:
         """Describe every value and arrange them in the arena; return the descriptions and the arena's size."""
-        graph, steps = self._graph, self._translation.steps
+        steps, memory = self._translation.steps, self._translation.memory_of
         groups = -(-self._time_steps // library.GROUP)
         described, lifetimes = [], []
         for name in self._names:
-            *places, channels = (size or 1 for size in graph.types[name].shape[2:])
-            height, width = places if len(places) == 2 else (1, places[0])
-            planes = max(graph.ranges[name].maximum.bit_length(), 1)
-            padded = -(-channels // library.TILE) * library.TILE
+            layout = self._layouts[name]
+            height, width = self._picture(name)
+            padded = -(-layout.channels // library.TILE) * library.TILE
+            size = layout.rows * layout.channels * 4 if layout.planes == 0 else layout.tokens * padded * layout.planes * groups
             born = next(index for index, step in enumerate(steps) if step.output == name)
-            read = [index for index, step in enumerate(steps) if any(self._translation.memory_of(source) == name for source in step.inputs)]
-            lifetimes.append(Lifetime(height * width * padded * planes * groups, born, max([born, *read])))
-            described.append((height, width, channels, planes))
+            read = [index for index, step in enumerate(steps) if any(memory(source) == name for source in step.inputs)]
+            lifetimes.append(Lifetime(size, born, max([born, *read])))
+            described.append((height, width, layout.channels, layout.planes))
         offsets, arena = arrange(lifetimes, library.TILE)
-        values = [library.Value(*entry, offset) for entry, offset in zip(described, offsets, strict=True)]
+        values = [
+            library.Value(*entry, offset, self._layouts[name].steps)
+            for name, entry, offset in zip(self._names, described, offsets, strict=True)
+        ]
         return (library.Value * len(values))(*values), max(arena, library.TILE)
+
+    def _picture(self, name: str) -> tuple[int, int]:
+        """Rows and columns of a value: of a picture that its tokens are read as, if there is one."""
+        views = [name, *(view for view in self._translation.alias if self._translation.memory_of(view) == name)]
+        pictures = {(self._layouts[view].height, self._layouts[view].width) for view in views if self._layouts[view].form == "picture"}
+        if len(pictures) > 1:
+            raise UnsupportedError(Problem("DS2TA-243", "the native library reads tokens as pictures of one size only", name))
+        return pictures.pop() if pictures else (1, self._layouts[name].tokens)
 
     def _operation(self, step: Step) -> library.Operation:
         """Fill in the structure; the arrays stay alive in the graph and are copied when the plan is made."""
         operation = library.Operation(kind=step.kind, **step.integers)
         operation.inputs = (ctypes.c_int32 * 3)(
-            *[self._names.index(self._translation.memory_of(name)) for name in step.inputs], *[-1] * (3 - len(step.inputs))
+            *[self._names.index(self._translation.memory_of(name)) if name else -1 for name in step.inputs], *[-1] * (3 - len(step.inputs))
         )
         operation.output = self._names.index(step.output) if step.output else -1
         for name, array in step.arrays.items():

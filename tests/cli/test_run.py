@@ -3,7 +3,8 @@ import errno
 import numpy as np
 import pytest
 from builders import assert_fires, trace_of
-from support import NATIVE, ON_ONNX, assert_all_equal, attention_on_counts, frozen, names_in
+from native_support import Recipe, build
+from support import NATIVE, ON_ONNX, assert_all_equal, frozen, names_in
 
 from ds2ta_deploy.cli import run as run_module
 from ds2ta_deploy.cli import sources
@@ -206,7 +207,7 @@ def test_the_native_runtime_where_it_was_not_built(cli, small_artifact, small_da
 
 @pytest.mark.skipif(not NATIVE, reason="the native library was not built: there is no C compiler")
 def test_a_network_that_the_native_runtime_cannot_run(cli, tmp_path):
-    graph, inputs = attention_on_counts(1)
+    graph, inputs = build(Recipe(steps=65, picture=(1, 2, 1)))  # more time steps than the library takes
     export(frozen(graph), "onnx", tmp_path / "counts", inputs=inputs, runtimes="onnxruntime")
     np.savez(tmp_path / "inputs.npz", images=inputs)
     shown = cli("run", tmp_path / "counts", "--inputs", tmp_path / "inputs.npz", "--runtime", "native")

@@ -4,11 +4,11 @@ import re
 import numpy as np
 import pytest
 from builders import assert_fires, trace_of
+from native_support import Recipe, build
 from support import (
     NATIVE,
     ON_ONNX,
     ONNX_NATIVE,
-    attention_on_counts,
     copy_artifact,
     frozen,
     one_more,
@@ -252,7 +252,7 @@ def test_inputs_that_are_not_there(cli, small_artifact, tmp_path):
 
 
 def test_who_was_not_asked_for_and_cannot_run_the_network_is_left_out(cli, tmp_path):
-    graph, inputs = attention_on_counts(2)
+    graph, inputs = build(Recipe(steps=65, picture=(1, 2, 1)))  # more time steps than the library takes
     export(frozen(graph), "onnx", tmp_path / "out", inputs=inputs)
     shown = cli("verify", tmp_path / "out", "--runtime", "all")
     assert shown.code == 0

@@ -21,25 +21,24 @@ int64_t draw(network *n, int64_t low, int64_t high) {
     return low + (int64_t)((z ^ z >> 31) % (uint64_t)(high - low + 1));
 }
 
-static int pick(network *n, const int *from, int count) { return from[draw(n, 0, count - 1)]; }
-#define PICK(n, ...) pick(n, (const int[]){__VA_ARGS__}, (int)(sizeof((const int[]){__VA_ARGS__}) / sizeof(int)))
+int pick(network *n, const int *from, int count) { return from[draw(n, 0, count - 1)]; }
 
 /* Arrays of exactly the size that is needed, so that a sanitizer sees the first byte too many. */
 static void *own(network *n, size_t size) { return n->arrays[n->array_count++] = need(size); }
 
-static int32_t *int32s(network *n, int count, int64_t low, int64_t high) {
+int32_t *int32s(network *n, int count, int64_t low, int64_t high) {
     int32_t *array = own(n, (size_t)count * sizeof *array);
     for (int i = 0; i < count; i++) array[i] = (int32_t)draw(n, low, high);
     return array;
 }
 
-static int16_t *int16s(network *n, size_t count, int64_t low, int64_t high) {
+int16_t *int16s(network *n, size_t count, int64_t low, int64_t high) {
     int16_t *array = own(n, count * sizeof *array);
     for (size_t i = 0; i < count; i++) array[i] = (int16_t)draw(n, low, high);
     return array;
 }
 
-static int8_t *weights(network *n, size_t count) {
+int8_t *weights(network *n, size_t count) {
     int8_t *array = own(n, count);
     int most = PICK(n, 1, 31, 32, 63, 64, 127, 128), ends = PICK(n, 0, 0, 1, 2);
     for (size_t i = 0; i < count; i++) {
@@ -51,25 +50,26 @@ static int8_t *weights(network *n, size_t count) {
 
 static size_t patterns_size(const network *n, const ds2ta_value *v) {
     size_t padded = (size_t)(v->channels + DS2TA_TILE - 1) / DS2TA_TILE * DS2TA_TILE, groups = (size_t)(n->steps + DS2TA_GROUP - 1) / DS2TA_GROUP;
+    if (!v->planes) return ((size_t)n->steps * (size_t)v->height * (size_t)v->width * (size_t)v->channels * 4 + 63) / 64 * 64;
     return (size_t)v->height * (size_t)v->width * padded * (size_t)v->planes * groups;
 }
 
-static int add_value(network *n, int height, int width, int channels, int planes) {
+int add_value(network *n, int height, int width, int channels, int planes) {
     ds2ta_value *v = n->values + n->value_count;
-    *v = (ds2ta_value){height, width, channels, planes, n->arena};
+    *v = (ds2ta_value){height, width, channels, planes, n->arena, n->steps};
     n->arena += (int64_t)patterns_size(n, v);
     return n->value_count++;
 }
 
-static ds2ta_op *add_op(network *n, int kind, int input, int output) {
+ds2ta_op *add_op(network *n, int kind, int input, int output) {
     ds2ta_op *op = n->ops + n->op_count++;
-    *op = (ds2ta_op){.kind = kind, .inputs = {input, -1, -1}, .output = output, .size = 1};
+    *op = (ds2ta_op){.kind = kind, .inputs = {input, -1, -1}, .output = output, .size = 1, .dilation = 1, .stride = 2};
     if (input >= 0) op->in_channels = n->values[input].channels;
     if (output >= 0) op->out_channels = n->values[output].channels;
     return op;
 }
 
-static void add_neuron(network *n, ds2ta_op *op, int64_t scale) {
+void add_neuron(network *n, ds2ta_op *op, int64_t scale) {
     static const int leaks[][2] = {{1, 1}, {0, 0}, {1, 0}, {3, 2}, {7, 3}};
     int leak = (int)draw(n, 0, 4);
     op->taps = (int32_t)draw(n, 1, 5), op->decay = (int32_t)draw(n, 0, 8), op->guard_bits = (int32_t)draw(n, 0, 3);
@@ -93,13 +93,13 @@ static int linear(network *n, int input, int channels) {
 static int convolve(network *n, int input, int channels) {
     int out = picture(n, input, channels);
     ds2ta_op *op = add_op(n, DS2TA_CONV, input, out);
-    op->size = PICK(n, 1, 3, 5);
+    op->size = PICK(n, 1, 3, 5), op->dilation = PICK(n, 1, 2, 3);
     op->weight = weights(n, (size_t)channels * (size_t)op->size * (size_t)op->size * (size_t)op->in_channels);
     add_neuron(n, op, 40 + 30 * op->in_channels);
     return out;
 }
 
-static int encode(network *n) {
+int encode(network *n) {
     int height = (int)draw(n, 1, 7), width = (int)draw(n, 1, 7), channels = PICK(n, 1, 3, 20, 64, 65, 260);
     int out = add_value(n, height, width, channels, 1);
     ds2ta_op *op = add_op(n, DS2TA_ENCODE, -1, out);
@@ -122,7 +122,7 @@ static int pool(network *n, int input) {
     return out;
 }
 
-static int add(network *n, int left, int right) {
+int add(network *n, int left, int right) {
     const ds2ta_value *a = n->values + left, *b = n->values + right;
     int out = add_value(n, a->height, a->width, a->channels, (a->planes > b->planes ? a->planes : b->planes) + 1);
     add_op(n, DS2TA_ADD, left, out)->inputs[1] = right;
@@ -140,6 +140,13 @@ static int attend(network *n, int query, int key, int value, int heads) {
     return out;
 }
 
+void add_readout(network *n, int value) {
+    ds2ta_op *op = add_op(n, DS2TA_READOUT, value, -1);
+    op->out_channels = CLASSES;
+    op->weight = weights(n, (size_t)CLASSES * (size_t)op->in_channels);
+    op->bias = int32s(n, CLASSES, -100, 100);
+}
+
 void network_make(network *n, uint64_t seed) {
     *n = (network){.random = seed, .classes = CLASSES};
     n->steps = PICK(n, 1, 2, 3, 4, 5, 7, 10, 16);
@@ -151,10 +158,7 @@ void network_make(network *n, uint64_t seed) {
     value = linear(n, value, width);
     int query = linear(n, value, width), key = linear(n, value, width), other = linear(n, value, width);
     value = add(n, value, attend(n, query, key, other, heads));
-    ds2ta_op *op = add_op(n, DS2TA_READOUT, value, -1);
-    op->out_channels = CLASSES;
-    op->weight = weights(n, (size_t)CLASSES * (size_t)op->in_channels);
-    op->bias = int32s(n, CLASSES, -100, 100);
+    add_readout(n, value);
 }
 
 void network_free(network *n) {
@@ -167,7 +171,8 @@ ds2ta_plan *network_plan(const network *n, const char *isa, int threads, char *e
 
 /* Bytes that the trace of something inside an operation takes; 0 where there is no such thing. */
 static size_t inner_size(const network *n, const ds2ta_op *op, int what) {
-    if (op->kind != DS2TA_ENCODE && op->kind != DS2TA_LINEAR && op->kind != DS2TA_CONV && op->kind != DS2TA_ATTENTION) return 0;
+    int fires = op->kind == DS2TA_ATTENTION || op->kind == DS2TA_NEURON;
+    if (!fires && op->kind != DS2TA_ENCODE && op->kind != DS2TA_LINEAR && op->kind != DS2TA_CONV) return 0;
     size_t tokens = (size_t)n->values[op->output].height * (size_t)n->values[op->output].width, samples = (size_t)n->steps * BATCH;
     if (what == DS2TA_SCORES || what == DS2TA_DENOISED)
         return op->kind == DS2TA_ATTENTION ? samples * (size_t)op->heads * tokens * tokens * (what == DS2TA_SCORES ? 4 : 2) : 0;
@@ -180,7 +185,7 @@ void network_run(const network *n, ds2ta_plan *plan, results *r) {
     memset(r, 0, sizeof *r);
     for (int i = 0; i < n->value_count; i++) {
         const ds2ta_value *v = n->values + i;
-        r->value_sizes[i] = (size_t)n->steps * BATCH * (size_t)v->height * (size_t)v->width * (size_t)v->channels;
+        r->value_sizes[i] = (size_t)n->steps * BATCH * (size_t)v->height * (size_t)v->width * (size_t)v->channels * (v->planes ? 1 : 4);
         r->values[i] = need(r->value_sizes[i]);
     }
     for (int i = 0; i < n->op_count * DS2TA_INNER; i++) {

@@ -4,7 +4,7 @@
 
 #include "ds2ta_native.h"
 
-enum { MOST_VALUES = 16, MOST_OPS = 16, BATCH = 2, CLASSES = 5 };
+enum { MOST_VALUES = 40, MOST_OPS = 40, BATCH = 2, CLASSES = 5 };
 
 typedef struct {
     int steps, value_count, op_count, classes;
@@ -25,8 +25,9 @@ typedef struct {
     size_t value_sizes[MOST_VALUES], inner_sizes[MOST_OPS * DS2TA_INNER];
 } results;
 
-/* Makes the network of a seed. */
+/* Makes the network of a seed: spikes and counts; or membrane streams and every kind of operation on them. */
 void network_make(network *n, uint64_t seed);
+void network_make_streams(network *n, uint64_t seed);
 void network_free(network *n);
 
 /* A plan of it, or NULL with the reason in `error`. */
@@ -39,5 +40,18 @@ int results_equal(const results *a, const results *b);
 
 /* A number in [low, high]. */
 int64_t draw(network *n, int64_t low, int64_t high);
+
+/* The parts that networks are made of. */
+int pick(network *n, const int *from, int count);
+#define PICK(n, ...) pick(n, (const int[]){__VA_ARGS__}, (int)(sizeof((const int[]){__VA_ARGS__}) / sizeof(int)))
+int32_t *int32s(network *n, int count, int64_t low, int64_t high);
+int16_t *int16s(network *n, size_t count, int64_t low, int64_t high);
+int8_t *weights(network *n, size_t count);
+int add_value(network *n, int height, int width, int channels, int planes);
+ds2ta_op *add_op(network *n, int kind, int input, int output);
+void add_neuron(network *n, ds2ta_op *op, int64_t scale);
+void add_readout(network *n, int value);
+int encode(network *n);
+int add(network *n, int left, int right);
 
 #endif

@@ -80,9 +80,10 @@ static void compare_callers(const network *n, const results *expected, unsigned 
 
 /* Fields of an operation whose lie the library can see: those that say how long an array is, it has to believe. */
 static int32_t *seen_field(network *n, ds2ta_op *op, int64_t which) {
-    int32_t *const fields[] = {&op->kind, op->inputs, op->inputs + 1, op->inputs + 2, &op->output, &op->taps, &op->decay, &op->guard_bits, &op->leak_shift};
+    int32_t *const fields[] = {&op->kind, op->inputs, op->inputs + 1, op->inputs + 2, &op->output, &op->taps, &op->decay, &op->guard_bits, &op->leak_shift,
+                               &op->stride, &op->axis, &op->left_heads, &op->right_heads, &op->transpose_left, &op->transpose_right, &op->shift, &op->dilation};
     (void)n;
-    return fields[which % 9];
+    return fields[which % 17];
 }
 
 /* Plans with one lie each: refused with a reason, or they run. */
@@ -94,7 +95,7 @@ static void try_lies(network *n, unsigned long seed) {
         ds2ta_value *v = lied.values + draw(n, 0, n->value_count - 1);
         ds2ta_op *op = lied.ops + draw(n, 0, n->op_count - 1);
         const char *isa = NULL;
-        switch (draw(n, 0, 9)) {
+        switch (draw(n, 0, 11)) {
         case 0: v->height = (int32_t)lie; break;
         case 1: v->width = (int32_t)lie; break;
         case 2: v->channels = (int32_t)lie; break;
@@ -103,7 +104,8 @@ static void try_lies(network *n, unsigned long seed) {
         case 5: lied.arena = lie * ((int64_t)1 << draw(n, 0, 31)); break;
         case 6: isa = "sse2"; break;
         case 7: op->bias = NULL; break;
-        default: *seen_field(&lied, op, draw(n, 0, 8)) = (int32_t)lie;
+        case 8: v->steps = (int32_t)lie; break;
+        default: *seen_field(&lied, op, draw(n, 0, 16)) = (int32_t)lie;
         }
         char error[200] = "";
         ds2ta_plan *plan = network_plan(&lied, isa, 2, error, sizeof error);
@@ -129,7 +131,7 @@ int main(int argc, char **argv) {
     size_t spikes = 0, places = 0;
     for (unsigned long seed = 1; seed <= networks; seed++) {
         network n;
-        network_make(&n, seed);
+        (seed % 2 ? network_make : network_make_streams)(&n, seed);
         char error[200] = "";
         ds2ta_plan *plan = network_plan(&n, "scalar", 1, error, sizeof error);
         check(plan != NULL, error, seed);

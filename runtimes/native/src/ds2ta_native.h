@@ -6,6 +6,10 @@
  * Spikes are not stored one byte a step. A value is a byte for each neuron and group of four time steps: bit t is the
  * spike of step t, its PATTERN. A count (after a residual sum) has several such PLANES, plane k holding bit k of the
  * count. Layout: [plane][group][token][channel], channels padded to a multiple of DS2TA_TILE with zeros.
+ *
+ * Any other integer is stored as it is, in 32 bits: a membrane stream, a map of scores, a sum. Layout: [step][token][channel]. Heads are
+ * neighbouring channels in both layouts, and the tokens of a chunk of time steps are neighbouring rows: who splits heads or cuts chunks
+ * moves nothing.
  */
 #ifndef DS2TA_NATIVE_H
 #define DS2TA_NATIVE_H
@@ -20,7 +24,7 @@
 #endif
 
 /* Changes whenever a structure or the meaning of a function does. */
-#define DS2TA_ABI 1
+#define DS2TA_ABI 2
 
 /* Output channels that a kernel computes at once. */
 #define DS2TA_TILE 64
@@ -33,17 +37,33 @@
 #define DS2TA_MAX_PLANES 8
 #define DS2TA_MAX_ROWS 65535
 #define DS2TA_MAX_HEAD 1024
+#define DS2TA_MAX_DILATION 64
+#define DS2TA_MAX_ROOM (1 << 28) /* integers that a thread works in */
 
 enum ds2ta_kind {
-    DS2TA_ENCODE = 0,    /* InputTable, Conv2d, bias, neuron */
+    DS2TA_ENCODE = 0,    /* InputTable, Conv2d, bias, neuron; like the next two without a neuron when its output is a stream */
     DS2TA_LINEAR = 1,    /* Linear, TemporalWindow, Lif */
     DS2TA_CONV = 2,      /* Conv2d, TemporalWindow, Lif */
     DS2TA_ATTENTION = 3, /* query by key, Lookup, map by value, TemporalWindow, Lif */
-    DS2TA_POOL = 4,      /* MaxPool2d of spikes */
-    DS2TA_ADD = 5,       /* residual sum */
+    DS2TA_POOL = 4,      /* MaxPool2d of spikes, over rows and columns */
+    DS2TA_ADD = 5,       /* residual sum of counts */
     DS2TA_READOUT = 6,   /* sum over time and tokens, weights, bias */
-    DS2TA_GIVEN = 7      /* counts that the caller of a run gives */
+    DS2TA_GIVEN = 7,     /* counts that the caller of a run gives */
+    DS2TA_NEURON = 8,    /* TemporalWindow, Repeat, Lif on integers */
+    DS2TA_WINDOW = 9,    /* TemporalWindow */
+    DS2TA_SUM = 10,      /* Add */
+    DS2TA_MAXIMUM = 11,  /* MaxPool2d of any integers, over either pair of axes */
+    DS2TA_MULTIPLY = 12, /* Mul */
+    DS2TA_REDUCE = 13,   /* ReduceSum */
+    DS2TA_MATMUL = 14,   /* MatMul */
+    DS2TA_LOOKUP = 15,   /* Lookup */
+    DS2TA_TIME_MIX = 16, /* TimeMix */
+    DS2TA_COMPARE = 17,  /* Threshold */
+    DS2TA_KINDS = 18
 };
+
+/* What a DS2TA_MAXIMUM slides over, and what a DS2TA_REDUCE adds up. */
+enum ds2ta_axis { DS2TA_OVER_TOKENS = 0, DS2TA_OVER_HEADS = 1, DS2TA_OVER_CHANNELS = 2 };
 
 /* What happens inside an operation and can be traced. */
 enum ds2ta_inner {
@@ -59,24 +79,31 @@ enum ds2ta_inner {
 typedef struct {
     int32_t height, width; /* of a picture; tokens are height * width */
     int32_t channels;
-    int32_t planes; /* bits of the largest count */
+    int32_t planes; /* bits of the largest count; 0 for integers of 32 bits */
     int64_t offset; /* in the arena, a multiple of 64 */
+    int32_t steps;  /* of integers of 32 bits; counts have the plan's */
 } ds2ta_value;
 
 typedef struct {
     int32_t kind;
-    int32_t inputs[3]; /* values; the network's own input is -1 */
+    int32_t inputs[3]; /* values; the network's own input is -1. A layer whose output is a stream adds inputs 1 and 2 to it, if any */
     int32_t output;    /* value; the logits are -1 */
     int32_t size;      /* of a convolution's kernel, odd */
     int32_t still;     /* encoder: whether one picture stands for all time steps */
     int32_t heads, entries;
     int32_t taps, decay, guard_bits, leak_numerator, leak_shift;
     int32_t in_channels, out_channels;
-    const int16_t *table;     /* encoder [in_channels][256]; attention [heads][entries] */
+    const int16_t *table;     /* encoder [in_channels][256]; attention, lookup [heads][entries]; time mix [steps][steps] */
     const int8_t *weight;     /* [out][rows] */
     const int16_t *wide;      /* encoder [out][rows] */
     const int32_t *bias;      /* [out] */
-    const int32_t *threshold; /* [out] */
+    const int32_t *threshold; /* [out]; compare [steps] */
+    int32_t shift;    /* layers whose output is a stream: of the products, to the left */
+    int32_t dilation; /* encoder, convolution: from one place of the kernel to the next */
+    int32_t stride;   /* pooling */
+    int32_t axis;     /* enum ds2ta_axis; tokens stand for rows and columns of a pooled picture, channels for tokens and channels of a head */
+    int32_t left_heads, right_heads; /* of the inputs, where they may differ from the output's */
+    int32_t transpose_left, transpose_right;
 } ds2ta_op;
 
 typedef struct ds2ta_plan ds2ta_plan;
@@ -105,8 +132,8 @@ DS2TA_API int64_t ds2ta_plan_bytes(const ds2ta_plan *plan);
  *
  * input: uint8 [batch][H][W][C] of still pictures, else [T][batch][H][W][C].
  * logits: int32 [batch][classes].
- * values: for each value NULL or uint8 [T][batch][tokens][channels] to receive its counts; a given value's counts are read from
- *     there instead, and are 0 for NULL.
+ * values: for each value NULL or uint8 [T][batch][tokens][channels] to receive its counts, or int32 for integers of 32 bits; a given
+ *     value's counts are read from there instead, and are 0 for NULL.
  * inner: for each operation DS2TA_INNER pointers, NULL or an array to receive what happens inside; may be NULL itself.
  * nanoseconds: for each operation, receives the time it took in all; may be NULL.
  *

@@ -14,6 +14,10 @@ void ds2ta_fire(const ds2ta_plan *plan, const ds2ta_node *node, const int32_t *p
     ds2ta_neuron neuron = ds2ta_neuron_of(plan, node);
     size_t column = (size_t)tile * DS2TA_TILE;
     const ds2ta_value *value = plan->values + node->op.output;
+    if (!value->planes) {
+        ds2ta_store(plan, node, product, stride, sample, token, tile);
+        return;
+    }
     size_t group_stride = (size_t)ds2ta_tokens(value) * (size_t)node->stride_out;
     uint8_t *out = ds2ta_patterns(plan, node->op.output, 0, 0) + (size_t)token * (size_t)node->stride_out + column;
     plan->kernels->fire(&neuron, product, stride, node->bias + column, node->threshold + column, out, group_stride);
@@ -89,7 +93,8 @@ static uint32_t join_pixels(const ds2ta_plan *plan, const ds2ta_node *node, ds2t
     uint32_t length = 0;
     for (int unit = node->chunks[chunk]; unit < node->chunks[chunk + 1]; unit++) {
         int place = unit / node->parts, part = unit % node->parts;
-        int y = pixel / value->width + place / node->op.size - half, x = pixel % value->width + place % node->op.size - half;
+        int y = pixel / value->width + (place / node->op.size - half) * node->op.dilation;
+        int x = pixel % value->width + (place % node->op.size - half) * node->op.dilation;
         if (y < 0 || y >= value->height || x < 0 || x >= value->width) continue;
         size_t source = (((size_t)(y * value->width + x) * (size_t)plan->groups + (size_t)group) * (size_t)node->planes + (size_t)plane) *
                             (size_t)node->parts +
@@ -104,7 +109,7 @@ static uint32_t join_pixels(const ds2ta_plan *plan, const ds2ta_node *node, ds2t
 
 void ds2ta_convolve(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high) {
     const ds2ta_value *value = plan->values + node->op.inputs[0];
-    int half = node->op.size / 2;
+    int half = node->op.size / 2 * node->op.dilation;
     if (low >= high) return;
     int top = low / value->width - half, bottom = (high - 1) / value->width + half + 1;
     sort_pixels(plan, node, scratch, top < 0 ? 0 : top, bottom > value->height ? value->height : bottom);
@@ -139,7 +144,8 @@ void ds2ta_encode(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch 
                 const uint8_t *picture = plan->input + ((size_t)t * (size_t)plan->batch + (size_t)sample) * picture_size;
                 for (int place = 0; place < node->op.size * node->op.size; place++)
                     for (int c = 0; c < node->channels; c++) {
-                        int y = pixel / width + place / node->op.size - half, x = pixel % width + place % node->op.size - half;
+                        int y = pixel / width + (place / node->op.size - half) * node->op.dilation;
+                        int x = pixel % width + (place % node->op.size - half) * node->op.dilation;
                         int32_t seen = tabled(node, picture, height, width, y, x, c);
                         size_t row = (size_t)tile * (size_t)node->rows + (size_t)(place * node->channels + c);
                         if (seen) plan->kernels->scale_row(node->wide + row * DS2TA_TILE, seen, scratch->product + t * DS2TA_TILE);

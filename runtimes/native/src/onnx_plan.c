@@ -74,7 +74,7 @@ static ort_status *plan_weighted(door_kernel *kernel, const door_tensor *inputs,
     const door_tensor *weight = inputs + 1;
     size_t elements = (size_t)door_elements(weight);
     int outputs = (int)weight->size[1], wide = multiplies(kernel);
-    ds2ta_value in = {kernel->height, kernel->width, channels, kernel->planes, 0}, out = {kernel->height, kernel->width, outputs, 1, 0};
+    ds2ta_value in = {kernel->height, kernel->width, channels, kernel->planes, 0, 0}, out = {kernel->height, kernel->width, outputs, 1, 0, 0};
     /* A plan's encoder has a table for its pixels. Here the file's InputTable has been asked before, and this one is not. */
     door_arrays arrays = {wide ? NULL : malloc(elements), wide ? malloc(elements * sizeof(int16_t)) : NULL,
                           wide ? calloc((size_t)channels * 256, sizeof(int16_t)) : NULL, NULL};
@@ -101,7 +101,8 @@ static ort_status *plan_weighted(door_kernel *kernel, const door_tensor *inputs,
                               arrays.weight,
                               arrays.wide,
                               inputs[2].data,
-                              inputs[3].data};
+                              inputs[3].data,
+                              .dilation = 1};
         ds2ta_value values[2] = {in, out};
         status = make_plan(kernel, &operation, wide ? values + 1 : values, wide ? 1 : 2);
     }
@@ -111,7 +112,7 @@ static ort_status *plan_weighted(door_kernel *kernel, const door_tensor *inputs,
 
 static ort_status *plan_attention(door_kernel *kernel, const door_tensor *inputs) {
     int channels = (int)inputs->size[3];
-    ds2ta_value value = {kernel->height, kernel->width, channels, 1, 0}, values[4] = {value, value, value, value};
+    ds2ta_value value = {kernel->height, kernel->width, channels, 1, 0, 0}, values[4] = {value, value, value, value};
     int32_t *bias = calloc((size_t)channels + 1, sizeof *bias); /* attention has none */
     if (!bias) return door_refuse(kernel, "not enough memory");
     ds2ta_op operation = {DS2TA_ATTENTION,
@@ -132,7 +133,8 @@ static ort_status *plan_attention(door_kernel *kernel, const door_tensor *inputs
                           NULL,
                           NULL,
                           bias,
-                          inputs[4].data};
+                          inputs[4].data,
+                          .dilation = 1};
     ort_status *status = make_plan(kernel, &operation, values, 4);
     free(bias);
     return status;

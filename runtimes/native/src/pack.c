@@ -17,6 +17,8 @@ static void *take(int64_t *bytes, size_t count, size_t size) {
     return memory;
 }
 
+void *ds2ta_take(int64_t *bytes, size_t count, size_t size) { return take(bytes, count, size); }
+
 /* Row r of output channel o in the graph's order: a convolution's weights are [out][place][channel], which is rows in order. */
 static void pack_weights(ds2ta_node *node) {
     size_t rows = (size_t)node->rows;
@@ -111,6 +113,7 @@ int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
     int64_t bytes = 0;
     const ds2ta_op *op = &node->op;
     const ds2ta_value *in = op->inputs[0] >= 0 && op->kind != DS2TA_ENCODE ? plan->values + op->inputs[0] : NULL;
+    if (op->kind >= DS2TA_NEURON) return ds2ta_pack_stream(plan, node);
     node->channels = in ? in->channels : op->in_channels;
     node->planes = in ? in->planes : 1;
     node->tokens = in ? ds2ta_tokens(in) : 0;
@@ -203,10 +206,11 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
     s->keys = take(&bytes, keys, sizeof *s->keys);
     s->query = take(&bytes, DS2TA_MAX_HEAD / 64, sizeof *s->query);
     s->context = take(&bytes, context, sizeof *s->context);
+    s->room = take(&bytes, ds2ta_room(plan), sizeof *s->room);
     return bytes;
 }
 
 void ds2ta_free_scratch(ds2ta_scratch *s) {
     free(s->list), free(s->at), free(s->start), free(s->pixels), free(s->pixel_at), free(s->pixel_start);
-    free(s->product), free(s->values), free(s->map), free(s->mixed), free(s->keys), free(s->query), free(s->context);
+    free(s->product), free(s->values), free(s->map), free(s->mixed), free(s->keys), free(s->query), free(s->context), free(s->room);
 }

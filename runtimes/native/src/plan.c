@@ -84,7 +84,10 @@ static int64_t now(void) {
 typedef void (*operation)(const ds2ta_plan *, const ds2ta_node *, ds2ta_scratch *, int, int, int);
 
 static const operation OPERATIONS[] = {ds2ta_encode, ds2ta_linear, ds2ta_convolve, ds2ta_attend,
-                                       ds2ta_pool,   ds2ta_add,    ds2ta_readout,  ds2ta_given};
+                                       ds2ta_pool,   ds2ta_add,    ds2ta_readout,  ds2ta_given,
+                                       ds2ta_neurons, ds2ta_window, ds2ta_sum,    ds2ta_maximum,
+                                       ds2ta_multiply, ds2ta_reduce, ds2ta_matmul, ds2ta_look_up,
+                                       ds2ta_mix_steps, ds2ta_compare};
 
 /* One thread's share of a run: its tokens of every operation of every sample. */
 static void work(void *argument, int index) {

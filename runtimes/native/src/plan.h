@@ -38,6 +38,7 @@ typedef struct {
     int16_t *values, *map, *mixed;
     uint64_t *keys, *query;
     int32_t *context;
+    int32_t *room;      /* rows of integers, for the operations on streams */
 } ds2ta_scratch;
 
 struct ds2ta_threads;
@@ -80,6 +81,19 @@ static inline void *ds2ta_inner_trace(const ds2ta_plan *plan, const ds2ta_node *
 int ds2ta_check(int steps, const ds2ta_value *values, int value_count, const ds2ta_op *ops, int op_count, int64_t arena_bytes, int threads,
                 char *error, size_t error_size);
 
+/* check_stream.c: what is wrong with an operation whose kind is DS2TA_NEURON or a later one, or NULL. */
+const char *ds2ta_check_stream(int steps, int threads, const ds2ta_value *values, const ds2ta_op *op);
+
+/* pack_stream.c: copies the arrays of such an operation; returns the bytes it took, -1 when there is no memory. */
+int64_t ds2ta_pack_stream(ds2ta_plan *plan, ds2ta_node *node);
+/* pack_stream.c: how many integers of scratch->room the plan's nodes need. */
+size_t ds2ta_room(const ds2ta_plan *plan);
+/* matmul.c: how many a product needs. */
+size_t ds2ta_matmul_room(const ds2ta_plan *plan, const ds2ta_node *node);
+
+/* pack.c: memory aligned to a register, zeroed and counted; NULL, and -1 bytes from then on, when there is none. */
+void *ds2ta_take(int64_t *bytes, size_t count, size_t size);
+
 /* pack.c: copies and packs an operation's arrays; returns the bytes it took, -1 when there is no memory. */
 int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node);
 void ds2ta_unpack(ds2ta_node *node);
@@ -95,6 +109,22 @@ void ds2ta_attend(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch 
 void ds2ta_pool(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
 void ds2ta_add(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
 void ds2ta_readout(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+
+void ds2ta_neurons(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+void ds2ta_window(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+void ds2ta_sum(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+void ds2ta_maximum(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+void ds2ta_multiply(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+void ds2ta_reduce(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+void ds2ta_matmul(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+void ds2ta_look_up(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+void ds2ta_mix_steps(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+void ds2ta_compare(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+
+/* stream.c: adds one token's tile of a layer's products to its stream, for every step. */
+void ds2ta_store(const ds2ta_plan *plan, const ds2ta_node *node, const int32_t *product, int stride, int sample, int token, int tile);
+/* stream.c: writes a stream to its trace. */
+void ds2ta_trace_stream(const ds2ta_plan *plan, int value, int sample, int low, int high);
 
 /* given.c: counts of the caller to patterns. */
 void ds2ta_given(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* Max-pooling of spikes, 3x3, stride 2, padding 1: an OR, of all steps at once. */
+/* Max-pooling of spikes, 3x3, padding 1: an OR, of all steps at once. */
 void ds2ta_pool(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high) {
     (void)scratch, (void)sample;
     const ds2ta_value *in = plan->values + node->op.inputs[0], *out = plan->values + node->op.output;
@@ -14,7 +14,7 @@ void ds2ta_pool(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *s
         for (int pixel = low; pixel < high; pixel++) {
             uint8_t *pooled = to + (size_t)pixel * stride;
             memset(pooled, 0, stride);
-            int top = pixel / out->width * 2 - 1, left = pixel % out->width * 2 - 1;
+            int top = pixel / out->width * node->op.stride - 1, left = pixel % out->width * node->op.stride - 1;
             for (int y = top < 0 ? 0 : top; y < top + 3 && y < in->height; y++)
                 for (int x = left < 0 ? 0 : left; x < left + 3 && x < in->width; x++) {
                     const uint8_t *seen = from + ((size_t)y * (size_t)in->width + (size_t)x) * stride;

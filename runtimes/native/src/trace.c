@@ -13,6 +13,10 @@ static void add_plane(const uint8_t *restrict patterns, int channels, uint8_t ma
 
 void ds2ta_trace_value(const ds2ta_plan *plan, int value, int sample, int low, int high) {
     const ds2ta_value *v = plan->values + value;
+    if (!v->planes) {
+        ds2ta_trace_stream(plan, value, sample, low, high);
+        return;
+    }
     int tokens = ds2ta_tokens(v), channels = v->channels;
     size_t stride = (size_t)ds2ta_padded(channels);
     for (int plane = 0; plane < v->planes; plane++)
@@ -38,7 +42,7 @@ void ds2ta_trace_fire(const ds2ta_plan *plan, const ds2ta_node *node, const ds2t
     int32_t *traces[3] = {ds2ta_inner_trace(plan, node, DS2TA_PRODUCT), ds2ta_inner_trace(plan, node, DS2TA_CURRENT),
                           ds2ta_inner_trace(plan, node, DS2TA_MEMBRANE)};
     int tokens = ds2ta_tokens(plan->values + node->op.output), channels = node->op.out_channels, first = tile * DS2TA_TILE;
-    int still = node->op.kind == DS2TA_ENCODE && node->op.still;
+    int still = node->op.still;
     for (int c = 0; c < DS2TA_TILE && first + c < channels; c++) {
         int32_t current[DS2TA_MAX_STEPS], membrane[DS2TA_MAX_STEPS];
         uint8_t spikes[DS2TA_MAX_STEPS];

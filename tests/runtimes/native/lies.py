@@ -6,6 +6,7 @@ an array is too. Whatever the library accepts must run.
 
 import ctypes
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[3]), str(Path(__file__).parents[2])]
@@ -14,6 +15,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from native_support import Recipe, build
+from stream_networks import StreamRecipe, build_streams
 
 from ds2ta_deploy.runtimes.native import library
 from ds2ta_deploy.runtimes.native.plan import Plan
@@ -28,8 +30,22 @@ INTEGERS += [2**14 + 1, 2**15, 2**16 - 1, 2**16, 2**16 + 1, 2**20, 2**24, 2**31 
 OFFSETS = [*INTEGERS, 2**32, 2**40, 2**62, 2**63 - 64, 2**63 - 1, -(2**63), -(2**63) + 64]
 
 
-def arguments_of(recipe):
-    """Return what a plan of the recipe's network gives to ``ds2ta_plan_new``."""
+#: Arrays that a kind of operation cannot do without.
+NEEDED = {
+    library.ENCODE: ("table", "wide", "bias", "threshold"),
+    library.LINEAR: ("weight", "bias", "threshold"),
+    library.CONV: ("weight", "bias", "threshold"),
+    library.ATTENTION: ("table", "bias", "threshold"),
+    library.READOUT: ("weight", "bias"),
+    library.NEURON: ("bias", "threshold"),
+    library.LOOKUP: ("table",),
+    library.TIME_MIX: ("table",),
+    library.COMPARE: ("threshold",),
+}
+
+
+def arguments_of(graph):
+    """Return what a plan of the network gives to ``ds2ta_plan_new``."""
     seen, honest, load = [], library.load(), library.load
 
     class Spy:
@@ -42,13 +58,21 @@ def arguments_of(recipe):
 
     library.load = Spy
     try:
-        Plan(build(recipe)[0], 1, library.instruction_sets()[-1])
+        Plan(graph, 1, library.instruction_sets()[-1])
     finally:
         library.load = load
     return list(seen[0])
 
 
-HONEST = arguments_of(Recipe(doublings=1, pool=True, heads=2, picture=(3, 4, 2)))
+#: Of spikes and counts, or with a membrane stream and one of its attentions.
+NETWORKS = {
+    "spikes": lambda: build(Recipe(doublings=1, pool=True, heads=2, picture=(3, 4, 2)))[0],
+    **{
+        name: partial(lambda name: build_streams(StreamRecipe(steps=2, picture=(2, 3, 1), attention=name, head_width=3))[0], name)
+        for name in ("masked", "table", "saccadic")
+    },
+}
+HONEST = arguments_of(NETWORKS[sys.argv[2]]())
 VALUES, OPERATIONS = HONEST[2], HONEST[4]
 PLACES = [("value", index, name) for index in range(VALUES) for name, _ in library.Value._fields_]
 PLACES += [("op", index, name) for index in range(OPERATIONS) for name in (*NUMBERS, "inputs.0", "inputs.1", "inputs.2")]
@@ -98,10 +122,10 @@ def every_field_lies():
                 continue  # the library has to believe how long an array is
             told = tell((place, number))
             refused, accepted = refused + (told is not None), accepted + (told is None)
-    needed = {library.POOL: (), library.ADD: (), library.READOUT: ("weight", "bias")}
-    needed[library.ENCODE] = ("table", "wide", "bias", "threshold")
     for index, operation in enumerate(HONEST[3]):
-        arrays = needed.get(operation.kind, ("table" if operation.kind == library.ATTENTION else "weight", "bias", "threshold"))
+        arrays = NEEDED.get(operation.kind, ())
+        if operation.output >= 0 and HONEST[1][operation.output].planes == 0:
+            arrays = [name for name in arrays if name != "threshold"]  # what adds into a stream does not fire
         for name in ARRAYS:
             assert (tell(nothing=[(index, name)]) is not None) == (name in arrays), (index, name)
     for index in (1, 3):
