@@ -41,7 +41,6 @@ class Recording:
 def build(network: Network, recording: Recording) -> Any:
     """Return the process ``SpikingTransformer``: network, blocks, populations."""
     processes = _with_recorders(network, recording)
-    schedule = Schedule.of(processes)
     blocks: dict[str, list[Process]] = {}
     for process in processes:
         blocks.setdefault(process.block, []).append(process)
@@ -54,7 +53,7 @@ def build(network: Network, recording: Recording) -> Any:
         parameters.append(
             {
                 "name": block,
-                "leaves": [_leaf(network, process, schedule, recording) for process in members],
+                "leaves": [_leaf(network, process, processes, recording) for process in members],
                 "receives": {name: network.values[name].shape for name in dict.fromkeys(outside)},
                 "sends": {name: network.values[name].shape for name in sorted(sends)},
             }
@@ -97,8 +96,9 @@ def _records(processes: Sequence[Process], process: Process) -> list[str]:
     return [*heard, *(name for step in process.steps for name in step.outputs)]
 
 
-def _leaf(network: Network, process: Process, schedule: Schedule, recording: Recording) -> tuple[type, dict[str, Any]]:
+def _leaf(network: Network, process: Process, processes: Sequence[Process], recording: Recording) -> tuple[type, dict[str, Any]]:
     """Return the class of a leaf process, or of a population of stock processes, and its parameters."""
+    schedule = Schedule.of(processes)
     encoder, values = process.kind == "Encoder", network.values
     common = {
         "name": process.name,
@@ -109,18 +109,19 @@ def _leaf(network: Network, process: Process, schedule: Schedule, recording: Rec
     if process.lowering == "stock":
         recipe = stock.recipe(process, network.time_steps, schedule.start[process.name])
         return stock_processes.StockPopulation, {**common, "recipe": recipe}
-    kind = leaves.Encoder if encoder else getattr(leaves, f"Population{len(process.inputs)}")
+    kind = leaves.Encoder if encoder else leaves.POPULATIONS[len(process.inputs) - 1]
     return kind, {
         **common,
         "kind": process.kind,
         "cell": network.cell(process),
         "time_steps": network.time_steps,
         "start": schedule.start[process.name],
+        "delay": process.delay,
         "lags": schedule.lags(process),
         "steps": recording.steps,
         "record": {
             name: (recording.files[name], values[name].dtype, values[name].steps)
-            for name in _records(schedule.processes, process)
+            for name in _records(processes, process)
             if name in recording.files
         },
         "failures": recording.failures,

@@ -75,8 +75,10 @@ def test_a_value_that_does_not_fit_is_named_with_its_bits(small_graph):
 
 
 def test_wide_weights_are_for_the_encoder_only(small_graph):
-    weight = np.full((16, 8), 128, np.int16)
-    with pytest.raises(UnsupportedError, match=r"DS2TA-240 \[blocks\.0\.mlp\.fc1\.weights\].*8 bits"):
+    for most in (2**14 - 1, -(2**14)):
+        assert to_lava(replaced(small_graph, "blocks.0.mlp.fc1.weights", weight=np.resize(np.array([most, 0], np.int16), (16, 8))))
+    weight = np.full((16, 8), 2**14, np.int16)
+    with pytest.raises(UnsupportedError, match=r"DS2TA-240 \[blocks\.0\.mlp\.fc1\.weights\].*which two synapses of 8 bits cannot hold"):
         to_lava(replaced(small_graph, "blocks.0.mlp.fc1.weights", weight=weight))
 
 
