@@ -68,7 +68,7 @@ def to_lava(graph: Graph, lowering: LoweringKind = "custom") -> dict[str, bytes]
     files = {
         "graph.json": json.dumps(data, indent=1).encode() + b"\n",
         "tensors.npz": _tensors(graph),
-        "README.md": README.format(name=graph.name, input=graph.input_name, time_steps=data["time_steps"]).encode(),
+        "README.md": README.format(name=graph.name, input=graph.input_name, latency=data["latency"]).encode(),
         **package_files(),
     }
     return {f"{LAVA}/{name}": files[name] for name in sorted(files)}

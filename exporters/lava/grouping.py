@@ -9,7 +9,7 @@ from ds2ta_deploy.graph.ops import Conv2d, InputTable, Lif, Linear, MatMul, Op, 
 from ds2ta_deploy.graph.populations import Population, group
 
 #: Most values that one process receives.
-MAX_PORTS = 4
+MAX_PORTS = 3
 
 #: Ops that begin a process: what they weigh, another process sends.
 _WEIGHTS = (Conv2d, Linear, MatMul, Readout)

@@ -10,6 +10,7 @@ from support import replaced
 
 from ds2ta_deploy.errors import UnsupportedError
 from ds2ta_deploy.exporters.lava import to_lava
+from ds2ta_deploy.exporters.lava.ds2ta_lava import check
 from ds2ta_deploy.exporters.lava.processes import leaf_processes
 from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.populations import population_values
@@ -28,6 +29,16 @@ def test_the_files_and_their_bytes(small_graph):
         f"lava/{name}": data for name, data in package_files().items()
     }
     assert "pip install --ignore-requires-python --no-deps lava-nc==0.10.0" in files["lava/README.md"].decode()
+
+
+def test_the_readme_explains_every_op_and_says_how_late_a_run_is(stream_graph):
+    files = to_lava(stream_graph)
+    readme = files["lava/README.md"].decode()
+    rows = [line.split("|")[1] for line in readme.splitlines() if line.startswith("|")]
+    explained = {name for row in rows for name in row.strip().split(", ")}
+    assert set(check.OPS) <= explained
+    assert json.loads(files["lava/graph.json"])["latency"] == 1
+    assert "beyond its model steps; 1 here" in readme
 
 
 def test_every_op_is_in_one_process_and_every_process_sends_one_value(small_graph):

@@ -84,20 +84,8 @@ class Population3(AbstractProcess):
         self.s_out = OutPort(shape=flat(parameters["shapes"][-1]))
 
 
-class Population4(AbstractProcess):
-    """A population with four in-ports: query, key and value, and what masks their attention."""
-
-    def __init__(self, **parameters):
-        super().__init__(**parameters)
-        self.in_0 = InPort(shape=flat(parameters["shapes"][0]))
-        self.in_1 = InPort(shape=flat(parameters["shapes"][1]))
-        self.in_2 = InPort(shape=flat(parameters["shapes"][2]))
-        self.in_3 = InPort(shape=flat(parameters["shapes"][3]))
-        self.s_out = OutPort(shape=flat(parameters["shapes"][-1]))
-
-
 #: The class of a population with one in-port, with two, and so on.
-POPULATIONS = (Population1, Population2, Population3, Population4)
+POPULATIONS = (Population1, Population2, Population3)
 
 
 class _LeafModel(PyLoihiProcessModel):
@@ -200,18 +188,6 @@ class Population3Model(_LeafModel):
     in_0: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
     in_1: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
     in_2: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
-
-
-@implements(proc=Population4, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("fixed_pt")
-class Population4Model(_LeafModel):
-    """Four in-ports."""
-
-    in_0: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
-    in_1: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
-    in_2: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
-    in_3: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
 
 
 class Block(AbstractProcess):
