@@ -144,9 +144,18 @@ def unchunk(x: IntArray, steps: int) -> list[IntArray]:
     return np.split(x, steps, axis=-2)
 
 
-def reduce_sum(x: IntArray, axis: int) -> IntArray:
-    """``ops.ReduceSum``, its axis counted from the end here: it stays with size 1."""
-    total: IntArray = x.sum(axis=axis, keepdims=True)
+def reduce_sum(x: IntArray, axis: int, axes: int) -> IntArray:
+    """``ops.ReduceSum``: the summed axis stays with size 1.
+
+    Args:
+        x: integers.
+        axis: which one, counted with time and batch before the ``axes`` of a sample.
+        axes: of a sample.
+
+    """
+    if not 2 <= axis < axes + 2:
+        raise ValueError(f"axis {axis} is none of a sample's {axes}")
+    total: IntArray = x.sum(axis=axis - axes - 2, keepdims=True)
     return total
 
 

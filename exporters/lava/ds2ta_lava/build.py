@@ -41,6 +41,7 @@ class Recording:
 def build(network: Network, recording: Recording) -> Any:
     """Return the process ``SpikingTransformer``: network, blocks, populations."""
     processes = _with_recorders(network, recording)
+    schedule = Schedule.of(processes)
     blocks: dict[str, list[Process]] = {}
     for process in processes:
         blocks.setdefault(process.block, []).append(process)
@@ -53,7 +54,7 @@ def build(network: Network, recording: Recording) -> Any:
         parameters.append(
             {
                 "name": block,
-                "leaves": [_leaf(network, process, processes, recording) for process in members],
+                "leaves": [_leaf(network, process, schedule, recording, _records(processes, process)) for process in members],
                 "receives": {name: network.values[name].shape for name in dict.fromkeys(outside)},
                 "sends": {name: network.values[name].shape for name in sorted(sends)},
             }
@@ -92,13 +93,12 @@ def _records(processes: Sequence[Process], process: Process) -> list[str]:
     """Names of the values that a process of ours records: what it makes, and what it is the first to hear of stock ones."""
     stock_values = {other.output for other in processes if other.lowering == "stock"}
     first = {name: other for other in reversed(processes) if other.lowering == "custom" for name in other.inputs}
-    heard = [name for name in process.inputs if name in stock_values and first[name] is process]
+    heard = [name for name in process.inputs if name in stock_values and first.get(name) is process]
     return [*heard, *(name for step in process.steps for name in step.outputs)]
 
 
-def _leaf(network: Network, process: Process, processes: Sequence[Process], recording: Recording) -> tuple[type, dict[str, Any]]:
+def _leaf(network: Network, process: Process, schedule: Schedule, recording: Recording, recorded: list[str]) -> tuple[type, dict[str, Any]]:
     """Return the class of a leaf process, or of a population of stock processes, and its parameters."""
-    schedule = Schedule.of(processes)
     encoder, values = process.kind == "Encoder", network.values
     common = {
         "name": process.name,
@@ -119,11 +119,7 @@ def _leaf(network: Network, process: Process, processes: Sequence[Process], reco
         "delay": process.delay,
         "lags": schedule.lags(process),
         "steps": recording.steps,
-        "record": {
-            name: (recording.files[name], values[name].dtype, values[name].steps)
-            for name in _records(processes, process)
-            if name in recording.files
-        },
+        "record": {name: (recording.files[name], values[name].dtype, values[name].steps) for name in recorded if name in recording.files},
         "failures": recording.failures,
         "pixels": recording.pixels,
         "still": network.still,

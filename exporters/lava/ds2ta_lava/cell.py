@@ -169,8 +169,7 @@ class Cell:
         elif step.op == "Readout":
             made, memory[index] = arithmetic.readout(x[0], tensor["weight"], tensor["bias"], memory.get(index))
         elif step.op == "ReduceSum":
-            axes = len(self.stored[step.outputs[0]][0]) + 2  # with time and batch, as the op counts them
-            made = arithmetic.reduce_sum(x[0], number["axis"] - axes)
+            made = arithmetic.reduce_sum(x[0], number["axis"], len(self.stored[step.outputs[0]][0]))
         elif step.op in _STATELESS:
             made = _STATELESS[step.op](step, x)
         else:

@@ -46,13 +46,23 @@ def test_chunks_one_behind_the_other(chunks, lowering, tmp_path):
     assert_all_equal(expected, stepper.run(read_network(write_export(graph, tmp_path, lowering)), inputs, graph.observable))
 
 
-def test_a_mix_over_time_that_does_not_fit_is_an_error(tmp_path):
+@pytest.mark.parametrize(
+    ("changed", "overflows"),
+    [
+        ({"blocks.2.attn.mix/matrix": 2**15 - 1}, "blocks.2.attn.mixed"),
+        ({"patch.stages.1/bias": 5 * 2**20, "blocks.0.attn.proj/bias": 2**22}, "blocks.0.attn_residual"),
+        ({"blocks.3.mlp.fc2/bias": -5 * 2**20 // 12}, "head.input.membrane"),
+        ({"blocks.3.mlp.fc2/bias": 2**21}, "head.sum"),
+    ],
+    ids=["mix over time", "stream", "membrane on a stream", "sum over tokens"],
+)
+def test_state_of_every_kind_that_does_not_fit_raises(changed, overflows, tmp_path):
     directory = write_export(build_stream_graph(), tmp_path)
     with np.load(directory / "tensors.npz") as file:
         tensors = dict(file)
-    tensors["blocks.2.attn.mix/matrix"] = np.full((4, 4), 2**15 - 1, np.int16)
+    tensors.update({name: np.full_like(tensors[name], value) for name, value in changed.items()})
     np.savez(directory / "tensors.npz", **tensors)
-    with pytest.raises(StateOverflowError, match=r"blocks\.2\.attn\.mixed holds .* which 24 bits cannot store"):
+    with pytest.raises(StateOverflowError, match=rf"^{overflows} (before its shift )?holds .* which 24 bits cannot store"):
         stepper.run(read_network(directory), small_inputs(), ())
 
 
