@@ -155,9 +155,9 @@ def read_network(directory: Path) -> Network:
     if problems:
         raise NetworkError("; ".join(problems))
     network = _build(data, tensors)
-    said = {entry["name"]: entry["delay"] for entry in data["processes"]}
-    wrong = [f"{process.name} says delay {said[process.name]!r} and has {process.delay}" for process in network.processes]
-    wrong = [text for text, process in zip(wrong, network.processes, strict=True) if said[process.name] != process.delay]
+    said = [entry["delay"] for entry in data["processes"]]
+    pairs = zip(network.processes, said, strict=True)
+    wrong = [f"{process.name} says delay {delay} and has {process.delay}" for process, delay in pairs if delay != process.delay]
     if wrong:
         raise NetworkError("; ".join(wrong))
     return network
