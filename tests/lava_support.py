@@ -8,6 +8,7 @@ import builders
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from stream_graph import StreamDraft
 from support import FACTS
 
 from ds2ta_deploy.exporters.lava import to_lava
@@ -63,6 +64,72 @@ def _with_one_threshold(draft: builders.Draft, name: str, value: str, out: int, 
     threshold = np.full(out, max(int(np.quantile(first, 0.75, method="higher")), 1), np.int32)
     outputs = (f"{name}.spikes", f"{name}.membrane")
     return draft.add(ops.Lif, name, [current], *outputs, threshold=threshold, leak_numerator=1, leak_shift=1)
+
+
+def chunked_network(chunks: tuple[int, ...], *, still: bool) -> tuple[Graph, NDArray[np.uint8]]:
+    """Return a network with a block of Q (K^T V) for each chunk of time steps, T = 4, and inputs for which all of it fires.
+
+    Around every block goes a stream. A chunk of 0 is attention in single steps; within a chunk keys are pooled. The two
+    layers before add the products of two convolutions, one dilated, before their neuron; the layer behind, ``tail.fc``,
+    Lava's own processes express.
+
+    Args:
+        chunks: time steps of each block's chunks.
+        still: one picture shown at every step; False for event frames.
+
+    """
+    inputs = builders.small_inputs(still=still)
+    draft = StreamDraft(inputs, 11)
+    table = draft.integers(500, (builders.CHANNELS, 256), np.int16)
+    value = draft.add(ops.InputTable, "encoder", ["images"], "input_values", table=table, still=int(still))
+    value = _two_scales(draft, "patch.stages.0", value, repeat=still)
+    value = _two_scales(draft, "patch.stages.1", value)
+    stream = draft.add(ops.Tokens, "patch.flatten", [draft.synapses("patch.stages.2", value, builders.EMBED, size=3)], "patch.tokens")
+    for index, chunk in enumerate(chunks):
+        name = f"blocks.{index}.attn"
+        stream = draft.residual(f"blocks.{index}.sum", stream, _chunked_attention(draft, name, stream, chunk, heads=index % 2 + 1))
+    spikes = draft.neuron("tail.input", stream)
+    value = draft.residual("tail.sum", spikes, _with_one_threshold(draft, "tail.fc", spikes, builders.EMBED, 1))
+    weight = draft.integers(127, (builders.CLASSES, builders.EMBED), np.int8)
+    draft.add(ops.Readout, "head", [value], "head.logits", weight=weight, bias=np.array([5, -60, 0], np.int32))
+    shape: tuple[int | None, ...] = (None, *inputs.shape[-3:])
+    kind = ops.ValueType(shape if still else (builders.STEPS, *shape), "uint8")
+    return Graph("chunked", "images", kind, tuple(draft.ops), "head.logits", 1.0, dict(FACTS)), inputs
+
+
+def _two_scales(draft: StreamDraft, name: str, value: str, *, repeat: bool = False) -> str:
+    """Append a spiking layer that adds two convolutions' products, one of them dilated."""
+    shape = (builders.EMBED, 3, 3, draft.values[value].shape[-1])
+    products = [
+        draft.add(
+            *(ops.Conv2d, f"{name}.{part}", [value], f"{name}.{part}.product"),
+            weight=draft.integers(120, shape, np.int16),
+            dilation=dilation,
+        )
+        for part, dilation in (("near", 1), ("far", 2))
+    ]
+    summed = draft.add(ops.Add, f"{name}.add", products, f"{name}.product")
+    current = draft.window(name, summed, draft.integers(200, (builders.EMBED,), np.int32))
+    if repeat:
+        current = draft.add(ops.Repeat, f"{name}.repeat", [current], f"{name}._repeated", time_steps=builders.STEPS)
+    return draft.neuron(name, current)
+
+
+def _chunked_attention(draft: StreamDraft, name: str, stream: str, chunk: int, heads: int) -> str:
+    """Append Q (K^T V) over chunks of time steps and the synapses into the stream."""
+    parts = {}
+    for part, value in zip("qkv", draft.query_key_value(name, stream), strict=True):
+        parts[part] = draft.add(ops.SplitHeads, f"{name}.{part}.split", [value], f"{name}.{part}._heads", heads=heads)
+        if chunk:
+            parts[part] = draft.add(ops.Chunk, f"{name}.{part}.chunk", [parts[part]], f"{name}.{part}._chunks", steps=chunk)
+    parts["k"] = draft.add(ops.MaxPool2d, f"{name}.k.pool", [parts["k"]], f"{name}.k.pooled", stride=1, axis=3)
+    state = draft.add(ops.MatMul, f"{name}.key_value", [parts["k"], parts["v"]], f"{name}.key_value", transpose_left=1)
+    mixed = draft.add(ops.MatMul, f"{name}.query_state", [parts["q"], state], f"{name}._mixed")
+    if chunk:
+        mixed = draft.add(ops.Unchunk, f"{name}.unchunk", [mixed], f"{name}._steps", steps=chunk)
+    context = draft.add(ops.MergeHeads, f"{name}.merge", [mixed], f"{name}.context")
+    current = draft.window(name, context, np.zeros(builders.EMBED, np.int32))
+    return draft.synapses(f"{name}.proj", draft.neuron(name, current), builders.EMBED)
 
 
 #: Marks tests that need the real Lava.

@@ -95,10 +95,11 @@ def _population(graph: Graph, name: str, ops: tuple[Op, ...], readers: dict[str,
     made = [value for op in ops for value in op.outputs]
     read = list(dict.fromkeys(value for op in ops for value in op.inputs if value not in made))
     outputs = [value for value in made if value == graph.output or any(reader.name not in inside for reader in readers.get(value, []))]
-    return Population(_kind(ops), name, ops, tuple(read), tuple(outputs))
+    return Population(kind_of(ops), name, ops, tuple(read), tuple(outputs))
 
 
-def _kind(ops: tuple[Op, ...]) -> PopulationKind:
+def kind_of(ops: tuple[Op, ...]) -> PopulationKind:
+    """Return what ops are together: what their products and their neuron make of them."""
     kinds = {type(op) for op in ops}
     if Lif not in kinds:
         return "Synapses" if TemporalWindow in kinds else "Single"

@@ -8,31 +8,30 @@ from typing import Any
 import numpy as np
 
 from ds2ta_deploy.errors import Problem, UnsupportedError
+from ds2ta_deploy.exporters.lava.ds2ta_lava.check import OPS
+from ds2ta_deploy.exporters.lava.ds2ta_lava.schedule import Schedule
 from ds2ta_deploy.exporters.lava.lowering import Lowering, LoweringKind, plan, time_steps
 from ds2ta_deploy.exporters.lava.processes import LeafProcess, leaf_processes
 from ds2ta_deploy.exporters.lava.readme import README
-from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.graph import Graph
-from ds2ta_deploy.graph.ops import Op
+from ds2ta_deploy.graph.intervals import bits_needed
+from ds2ta_deploy.graph.ops import Op, Repeat
 from ds2ta_deploy.graph.populations import population_values
 from ds2ta_deploy.graph.ranges import PROFILES, prove
 from ds2ta_deploy.lava_package import LAVA, package_files
 
 SCHEMA = "ds2ta-lava/1"
 
+#: Bits of the widest weight behind the encoder: two synapses of 8 bits make ``(upper << 7) + lower``.
+MOST_WEIGHT_BITS = 15
+
 _CONTRACT = (
     "A process receives one value on each in-port, computes, and sends one value, all in the same time step; there is no delay on a "
     "connection. All state is cleared before the first of every time_steps steps."
 )
-_STOCK_CONTRACT = (
-    " On Lava a process whose lowering is stock sends one step later, and what is behind it begins as much later; a time step here is "
-    "the model's."
-)
-
-#: Ops that ``ds2ta_lava/arithmetic.py`` can compute.
-_KNOWN = (
-    *(ops.Add, ops.Conv2d, ops.InputTable, ops.Lif, ops.Linear, ops.Lookup, ops.MatMul),
-    *(ops.MaxPool2d, ops.MergeHeads, ops.Readout, ops.Repeat, ops.SplitHeads, ops.TemporalWindow, ops.Tokens),
+_LATE_CONTRACT = (
+    " On Lava a process sends delay steps later than it receives, and what is behind it begins as much later; what goes around it waits "
+    "where both meet; a run takes latency steps more. A time step here is the model's."
 )
 
 
@@ -59,7 +58,7 @@ def to_lava(graph: Graph, lowering: LoweringKind = "custom") -> dict[str, bytes]
     except UnsupportedError as error:
         advice = f"freeze it under the profile {profile.name}"
         raise UnsupportedError(dataclasses.replace(p, mend=advice) if p.code == "DS2TA-220" else p for p in error.problems) from error
-    unknown = [op for op in graph if not isinstance(op, _KNOWN)]
+    unknown = [op for op in graph if type(op).__name__ not in OPS]
     if unknown:
         raise UnsupportedError(Problem("DS2TA-240", f"the op {type(op).__name__} has no Lava form", op.name) for op in unknown)
     planned = plan(graph, lowering)
@@ -69,7 +68,7 @@ def to_lava(graph: Graph, lowering: LoweringKind = "custom") -> dict[str, bytes]
     files = {
         "graph.json": json.dumps(data, indent=1).encode() + b"\n",
         "tensors.npz": _tensors(graph),
-        "README.md": README.format(name=graph.name, input=graph.input_name, time_steps=data["time_steps"]).encode(),
+        "README.md": README.format(name=graph.name, input=graph.input_name, latency=data["latency"]).encode(),
         **package_files(),
     }
     return {f"{LAVA}/{name}": files[name] for name in sorted(files)}
@@ -77,7 +76,7 @@ def to_lava(graph: Graph, lowering: LoweringKind = "custom") -> dict[str, bytes]
 
 def describe(graph: Graph, leaves: list[LeafProcess], planned: Lowering, state_bits: int) -> dict[str, Any]:
     """Return the content of ``graph.json``; the exported README documents it."""
-    steps = time_steps(graph)
+    steps, latency = time_steps(graph), Schedule.of(leaves).latency
     still = graph.input_type.shape[0] is None
     blocks = {leaf.block: [other.name for other in leaves if other.block == leaf.block] for leaf in leaves}
     sender = {leaf.output: leaf.name for leaf in leaves}
@@ -86,12 +85,13 @@ def describe(graph: Graph, leaves: list[LeafProcess], planned: Lowering, state_b
         "name": graph.name,
         "time_steps": steps,
         "state_bits": state_bits,
-        "time_step_contract": _CONTRACT + (_STOCK_CONTRACT if planned.stock else ""),
+        "time_step_contract": _CONTRACT + (_LATE_CONTRACT if latency else ""),
+        "latency": latency,
         "input": {"name": graph.input_name, "shape": [size for size in graph.input_type.shape if size is not None], "still": still},
         "output": {"name": graph.output, "scale": graph.output_scale},
         "populations": list(population_values(graph)),
         "hierarchy": {"network": graph.name, "blocks": [{"name": name, "processes": members} for name, members in blocks.items()]},
-        "processes": [_process(graph, leaf, planned, steps) for leaf in leaves],
+        "processes": [_process(graph, leaf, planned) for leaf in leaves],
         "connections": [
             {"from": [sender[name], "s_out"], "to": [leaf.name, f"in_{port}"], "value": name}
             for leaf in leaves
@@ -110,7 +110,8 @@ def _value(graph: Graph, name: str) -> dict[str, Any]:
     return {"shape": list(kind.shape[2:]), "dtype": kind.dtype, "steps": kind.shape[0]}
 
 
-def _process(graph: Graph, leaf: LeafProcess, planned: Lowering, steps: int) -> dict[str, Any]:
+def _process(graph: Graph, leaf: LeafProcess, planned: Lowering) -> dict[str, Any]:
+    still = _still_values(graph)
     return {
         "name": leaf.name,
         "kind": leaf.kind,
@@ -119,18 +120,28 @@ def _process(graph: Graph, leaf: LeafProcess, planned: Lowering, steps: int) -> 
         "why_not": planned.why_not.get(leaf.name),
         "inputs": list(leaf.inputs),
         "output": leaf.output,
-        "steps": [_step(graph, op, steps) for op in leaf.ops],
+        "delay": leaf.delay,
+        "steps": [_step(op, once=op.outputs[0] in still) for op in leaf.ops],
     }
 
 
-def _step(graph: Graph, op: Op, steps: int) -> dict[str, Any]:
+def _still_values(graph: Graph) -> set[str]:
+    """Names of the values that are the same in all of several time steps, because a still picture gives them once."""
+    still = {graph.input_name} if graph.input_type.shape[0] is None and time_steps(graph) > 1 else set()
+    for op in graph:
+        if still.issuperset(op.inputs) and not isinstance(op, Repeat):
+            still.update(op.outputs)
+    return still
+
+
+def _step(op: Op, *, once: bool) -> dict[str, Any]:
     return {
         "op": type(op).__name__,
         "inputs": list(op.inputs),
         "outputs": list(op.outputs),
         "integers": {name: int(getattr(op, name)) for name in _fields(op) if name in op.INTEGERS},
         "tensors": {name: f"{op.name}/{name}" for name in _fields(op) if name in op.ARRAYS},
-        "once": graph.types[op.outputs[0]].shape[0] == 1 and steps > 1,
+        "once": once,
     }
 
 
@@ -147,13 +158,15 @@ def _tensors(graph: Graph) -> bytes:
 
 
 def _check_weights(leaves: list[LeafProcess]) -> None:
-    """Weights of more than 8 bits are for the encoder, which runs outside the cores."""
+    """The encoder runs outside the cores and may have any weights; elsewhere, two synapses of 8 bits hold at most 15."""
     problems = []
     for leaf in leaves:
         for op in leaf.ops:
             weight = getattr(op, "weight", None)
-            if leaf.kind != "Encoder" and isinstance(weight, np.ndarray) and (weight.min() < -128 or weight.max() > 127):
-                what = f"has weights in [{weight.min()}, {weight.max()}], which 8 bits cannot store"
-                problems.append(Problem("DS2TA-240", what, op.name, "use fewer weight bits for this layer"))
+            if leaf.kind != "Encoder" and isinstance(weight, np.ndarray):
+                low, high = int(weight.min()), int(weight.max())
+                if bits_needed(low, high) > MOST_WEIGHT_BITS:
+                    what = f"has weights in [{low}, {high}], which two synapses of 8 bits cannot hold"
+                    problems.append(Problem("DS2TA-240", what, op.name, "use fewer weight bits for this layer"))
     if problems:
         raise UnsupportedError(problems)

@@ -71,6 +71,10 @@ def _reasons(graph: Graph, population: Population) -> Iterator[str]:
         yield "a convolution; stock synapses share no weights, and it would need a copy of all of them for every pixel"
     elif population.kind == "SpikingAttention":
         yield "it multiplies two activations, and stock synapses hold weights"
+    elif population.kind == "SpikingNeuron":
+        yield "a neuron without weights; a stock neuron needs the guard bits that stock synapses bring along"
+    elif population.kind == "Synapses":
+        yield "weights that add into a stream of currents, and stock synapses feed a neuron, one step late"
     else:
         match population.ops:
             case (Linear() as weights, TemporalWindow() as window, Lif() as neuron) if population.outputs == neuron.outputs[

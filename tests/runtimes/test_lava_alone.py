@@ -10,8 +10,10 @@ import pytest
 
 pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
 
-from builders import assert_fires
-from lava_support import write_export
+from builders import assert_fires, small_inputs
+from lava_support import chunked_network, write_export
+from numpy.typing import NDArray
+from stream_graph import build_stream_graph
 from support import assert_all_equal
 
 from ds2ta_deploy.checkpoints import load_checkpoint
@@ -37,15 +39,29 @@ def test_the_directory_alone_gives_the_same_spikes(engine, lowering, tmp_path):
     images = read_npz(CHECKPOINT.with_suffix(".npz")).images[:32]
     expected = ReferenceRuntime(graph).trace(images, population_values(graph))
     assert_fires(expected)
+    assert_all_equal(expected, run_alone(write_export(graph, tmp_path / "export", lowering), images, engine, tmp_path))
+
+
+def run_alone(exported: Path, images, engine: str, tmp_path: Path) -> dict[str, NDArray[np.integer]]:
+    """Run a copy of an exported directory on Python 3.10 and return the trace."""
     directory = tmp_path / "alone"
-    shutil.copytree(write_export(graph, tmp_path / "export", lowering), directory)
+    shutil.copytree(exported, directory)
     np.savez(tmp_path / "inputs.npz", images=images)
     command = [PYTHON, "-m", "ds2ta_lava", tmp_path / "inputs.npz", tmp_path / "trace.npz", "--engine", engine]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(command, cwd=directory, env=clean, capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     with np.load(tmp_path / "trace.npz") as found:
-        assert_all_equal(expected, dict(found))
+        return dict(found)
+
+
+@pytest.mark.parametrize("engine", ["lava", "stepper"])
+@pytest.mark.parametrize("network", ["streams", "chunks"])
+def test_membrane_streams_and_chunks(engine, network, tmp_path):
+    graph, images = (build_stream_graph(), small_inputs()) if network == "streams" else chunked_network((1, 2, 4), still=True)
+    expected = ReferenceRuntime(graph).trace(images, population_values(graph))
+    assert_fires(expected)
+    assert_all_equal(expected, run_alone(write_export(graph, tmp_path / "export"), images, engine, tmp_path))
 
 
 def test_nothing_of_ours_is_installed_there():

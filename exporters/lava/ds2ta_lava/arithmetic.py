@@ -1,4 +1,4 @@
-"""What a process computes in one time step: pure functions of integers, and the cell that chains them.
+"""What an op computes in one time step: pure functions of integers; ``cell.py`` chains them.
 
 Written once; the Lava models and the NumPy stepper both call it. The meaning of each function is the op of
 the same name in ``ds2ta_deploy.graph.ops``, cut into single time steps: what an op remembers between steps
@@ -8,14 +8,11 @@ goes in and comes out as its last argument and result. Every function works on t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from .check import check_value
 
 IntArray = NDArray[np.int64]
 Tensor = NDArray[np.integer[Any]]
@@ -121,6 +118,11 @@ def tokens(x: IntArray) -> IntArray:
     return x.reshape(*x.shape[:-3], x.shape[-3] * x.shape[-2], x.shape[-1])
 
 
+def pixels(x: IntArray, height: int) -> IntArray:
+    """``ops.Pixels``: ``[..., H W, C] -> [..., H, W, C]``."""
+    return x.reshape(*x.shape[:-2], height, -1, x.shape[-1])
+
+
 def split_heads(x: IntArray, heads: int) -> IntArray:
     """``ops.SplitHeads``: ``[..., N, D] -> [..., heads, N, D / heads]``."""
     return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads).swapaxes(-3, -2)
@@ -130,6 +132,31 @@ def merge_heads(x: IntArray) -> IntArray:
     """``ops.MergeHeads``: ``[..., heads, N, d] -> [..., N, heads d]``."""
     moved = x.swapaxes(-3, -2)
     return moved.reshape(*moved.shape[:-2], moved.shape[-2] * moved.shape[-1])
+
+
+def chunk(steps: Sequence[IntArray]) -> IntArray:
+    """``ops.Chunk``: the tokens ``[..., N, d]`` of all steps of a chunk, one step after the other."""
+    return np.concatenate(steps, axis=-2)
+
+
+def unchunk(x: IntArray, steps: int) -> list[IntArray]:
+    """``ops.Unchunk``: the tokens of each step of a chunk ``[..., steps N, d]``."""
+    return np.split(x, steps, axis=-2)
+
+
+def reduce_sum(x: IntArray, axis: int, axes: int) -> IntArray:
+    """``ops.ReduceSum``: the summed axis stays with size 1.
+
+    Args:
+        x: integers.
+        axis: which one, counted with time and batch before the ``axes`` of a sample.
+        axes: of a sample.
+
+    """
+    if not 2 <= axis < axes + 2:
+        raise ValueError(f"axis {axis} is none of a sample's {axes}")
+    total: IntArray = x.sum(axis=axis - axes - 2, keepdims=True)
+    return total
 
 
 def matmul(left: IntArray, right: IntArray, transpose_right: int, transpose_left: int = 0) -> IntArray:
@@ -149,121 +176,31 @@ def lookup(scores: IntArray, table: Tensor) -> IntArray:
     return table.astype(np.int64)[np.arange(table.shape[0])[:, None, None], scores]
 
 
+def time_mix(x: IntArray, matrix: Tensor, history: Sequence[IntArray]) -> tuple[IntArray, tuple[IntArray, ...]]:
+    """``ops.TimeMix``: weighted sum of present and past, by the row of the matrix that belongs to this step.
+
+    Returns:
+        The sum, and the history for the next step, oldest first.
+
+    """
+    seen = (*history, x)
+    if len(seen) > len(matrix):
+        raise ValueError(f"a matrix of {len(matrix)} time steps has no row for step {len(seen) - 1}")
+    mixed = np.zeros_like(x)
+    for past, weight in zip(seen, matrix[len(seen) - 1].tolist(), strict=False):
+        mixed = mixed + past * weight
+    return mixed, seen
+
+
+def threshold(x: IntArray, thresholds: Tensor, step: int) -> tuple[IntArray, int]:
+    """``ops.Threshold``: returns spikes, and the number of the next step."""
+    if step >= len(thresholds):
+        raise ValueError(f"there is no threshold for time step {step}")
+    return (x >= int(thresholds[step])).astype(np.int64), step + 1
+
+
 def readout(x: IntArray, weight: Tensor, bias: Tensor, total: IntArray | None) -> tuple[IntArray, IntArray]:
     """``ops.Readout``: returns the logits if this step were the last, and the running sum without the bias."""
     part = multiply(x.sum(axis=-2), weight.T)
     total = part if total is None else total + part
     return total + bias, total
-
-
-@dataclass(frozen=True)
-class Step:
-    """One op of a process, as ``graph.json`` has it.
-
-    Attributes:
-        op: name of the op.
-        inputs: names of the values it reads.
-        outputs: names of the values it makes.
-        integers: its integer fields.
-        tensors: its tensors.
-        once: whether it runs at the first time step only and its outputs stay (a still picture's layers).
-
-    """
-
-    op: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    integers: Mapping[str, int]
-    tensors: Mapping[str, Tensor]
-    once: bool = False
-
-
-@dataclass
-class Cell:
-    """A process' steps and what they remember.
-
-    Attributes:
-        steps: in order.
-        wide: names of the values that are state (sums, currents, membranes, logits): checked against ``state_bits``.
-        state_bits: bits of the state.
-        stored: name of a value -> shape of one sample in one step, storage type; what is computed has to be that.
-
-    """
-
-    steps: Sequence[Step]
-    wide: frozenset[str]
-    state_bits: int
-    stored: Mapping[str, tuple[tuple[int, ...], str]] = field(default_factory=dict)
-    _memory: dict[int, Any] = field(default_factory=dict)
-    _values: dict[str, IntArray] = field(default_factory=dict)
-
-    def reset(self) -> None:
-        """Forget membranes, window histories, running sums: the next step is the first of a sample."""
-        self._memory.clear()
-        self._values.clear()
-
-    def advance(self, inputs: Mapping[str, Tensor]) -> dict[str, IntArray]:
-        """Compute one time step from the values that arrived; returns every value the process knows in this step.
-
-        Raises:
-            NetworkError: when a step cannot be computed, or gives a value of another shape than it should.
-            StateOverflowError: when state needs more bits than there are.
-
-        """
-        values = self._values
-        values.update({name: np.asarray(value, np.int64) for name, value in inputs.items()})
-        for index, step in enumerate(self.steps):
-            if step.once and step.outputs[0] in values:
-                continue
-            try:
-                made = self._compute(step, [values[name] for name in step.inputs], index)
-            except (ValueError, TypeError, MemoryError) as error:
-                raise NetworkError(f"{step.op} cannot make {step.outputs[0]}: {error}") from error
-            for name, value in zip(step.outputs, made, strict=True):
-                wrong = check_value(value, name, *self.stored[name]) if name in self.stored else None
-                if wrong is not None:
-                    raise NetworkError(wrong)
-                values[name] = check_bits(value, self.state_bits, name) if name in self.wide else value
-        return dict(values)
-
-    def _compute(self, step: Step, x: Sequence[IntArray], index: int) -> tuple[IntArray, ...]:  # noqa: PLR0911 - one line an op
-        memory, number, tensor = self._memory, step.integers, step.tensors
-        if step.op == "InputTable":
-            return (input_table(x[0], tensor["table"]),)
-        if step.op == "Linear":
-            return (linear(x[0], tensor["weight"]),)
-        if step.op == "Conv2d":
-            return (conv2d(x[0], tensor["weight"], number["dilation"]),)
-        if step.op == "TemporalWindow":
-            current, memory[index] = temporal_window(
-                x[0], tensor["bias"], number["taps"], number["decay"], number["guard_bits"], memory.get(index, ())
-            )
-            return (current,)
-        if step.op == "Lif":
-            spikes, membrane, carried = lif(x[0], tensor["threshold"], number["leak_numerator"], number["leak_shift"], memory.get(index, 0))
-            memory[index] = check_bits(carried, self.state_bits, f"{step.outputs[1]} before its shift")
-            return spikes, membrane
-        if step.op == "Readout":
-            logits, memory[index] = readout(x[0], tensor["weight"], tensor["bias"], memory.get(index))
-            return (logits,)
-        return (_stateless(step, x),)
-
-
-def _stateless(step: Step, x: Sequence[IntArray]) -> IntArray:  # noqa: PLR0911 - one line an op
-    if step.op == "MaxPool2d":
-        return max_pool2d(x[0], step.integers["stride"], step.integers["axis"])
-    if step.op == "Add":
-        return x[0] + x[1]
-    if step.op == "Tokens":
-        return tokens(x[0])
-    if step.op == "SplitHeads":
-        return split_heads(x[0], step.integers["heads"])
-    if step.op == "MergeHeads":
-        return merge_heads(x[0])
-    if step.op == "MatMul":
-        return matmul(x[0], x[1], step.integers["transpose_right"], step.integers["transpose_left"])
-    if step.op == "Lookup":
-        return lookup(x[0], step.tensors["table"])
-    if step.op == "Repeat":
-        return x[0]
-    raise ValueError(f"op {step.op!r} is not known")

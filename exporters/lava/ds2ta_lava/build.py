@@ -54,7 +54,7 @@ def build(network: Network, recording: Recording) -> Any:
         parameters.append(
             {
                 "name": block,
-                "leaves": [_leaf(network, process, schedule, recording) for process in members],
+                "leaves": [_leaf(network, process, schedule, recording, _records(processes, process)) for process in members],
                 "receives": {name: network.values[name].shape for name in dict.fromkeys(outside)},
                 "sends": {name: network.values[name].shape for name in sorted(sends)},
             }
@@ -93,11 +93,11 @@ def _records(processes: Sequence[Process], process: Process) -> list[str]:
     """Names of the values that a process of ours records: what it makes, and what it is the first to hear of stock ones."""
     stock_values = {other.output for other in processes if other.lowering == "stock"}
     first = {name: other for other in reversed(processes) if other.lowering == "custom" for name in other.inputs}
-    heard = [name for name in process.inputs if name in stock_values and first[name] is process]
+    heard = [name for name in process.inputs if name in stock_values and first.get(name) is process]
     return [*heard, *(name for step in process.steps for name in step.outputs)]
 
 
-def _leaf(network: Network, process: Process, schedule: Schedule, recording: Recording) -> tuple[type, dict[str, Any]]:
+def _leaf(network: Network, process: Process, schedule: Schedule, recording: Recording, recorded: list[str]) -> tuple[type, dict[str, Any]]:
     """Return the class of a leaf process, or of a population of stock processes, and its parameters."""
     encoder, values = process.kind == "Encoder", network.values
     common = {
@@ -109,20 +109,17 @@ def _leaf(network: Network, process: Process, schedule: Schedule, recording: Rec
     if process.lowering == "stock":
         recipe = stock.recipe(process, network.time_steps, schedule.start[process.name])
         return stock_processes.StockPopulation, {**common, "recipe": recipe}
-    kind = leaves.Encoder if encoder else getattr(leaves, f"Population{len(process.inputs)}")
+    kind = leaves.Encoder if encoder else leaves.POPULATIONS[len(process.inputs) - 1]
     return kind, {
         **common,
         "kind": process.kind,
         "cell": network.cell(process),
         "time_steps": network.time_steps,
         "start": schedule.start[process.name],
+        "delay": process.delay,
         "lags": schedule.lags(process),
         "steps": recording.steps,
-        "record": {
-            name: (recording.files[name], values[name].dtype, values[name].steps)
-            for name in _records(schedule.processes, process)
-            if name in recording.files
-        },
+        "record": {name: (recording.files[name], values[name].dtype, values[name].steps) for name in recorded if name in recording.files},
         "failures": recording.failures,
         "pixels": recording.pixels,
         "still": network.still,

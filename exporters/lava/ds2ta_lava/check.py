@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .timing import problems_in_time
+
 Tensors = Mapping[str, NDArray[Any]]
 
 #: Storage types of values, and what each holds.
@@ -18,7 +20,7 @@ DTYPES = {"uint8": (0, 255), "int16": (-(2**15), 2**15 - 1), "int32": (-(2**31),
 #: Most time steps, and most integers that a value has in one of them.
 MOST_STEPS, MOST_INTEGERS = 1024, 2**26
 
-KINDS = ("Encoder", "SpikingConv2d", "SpikingLinear", "SpikingAttention", "Elementwise", "Readout")
+KINDS = ("Encoder", "SpikingConv2d", "SpikingLinear", "SpikingAttention", "SpikingNeuron", "Synapses", "Elementwise", "Readout")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class OpShape:
 
 OPS: dict[str, OpShape] = {
     "Add": OpShape(inputs=2),
+    "Chunk": OpShape(integers={"steps": (1, MOST_STEPS)}),
     "Conv2d": OpShape(integers={"dilation": (1, 64)}, tensors={"weight": 4}),
     "InputTable": OpShape(integers={"still": (0, 1)}, tensors={"table": 2}),
     "Lif": OpShape(outputs=2, integers={"leak_numerator": (0, 2**16), "leak_shift": (0, 16)}, tensors={"threshold": 1}),
@@ -49,11 +52,17 @@ OPS: dict[str, OpShape] = {
     "MatMul": OpShape(inputs=2, integers={"transpose_right": (0, 1), "transpose_left": (0, 1)}),
     "MaxPool2d": OpShape(integers={"stride": (1, 2), "axis": (2, 3)}),
     "MergeHeads": OpShape(),
+    "Mul": OpShape(inputs=2),
+    "Pixels": OpShape(integers={"height": (1, 4096)}),
     "Readout": OpShape(tensors={"weight": 2, "bias": 1}),
+    "ReduceSum": OpShape(integers={"axis": (2, 4)}),
     "Repeat": OpShape(integers={"time_steps": (1, MOST_STEPS)}),
     "SplitHeads": OpShape(integers={"heads": (1, 4096)}),
     "TemporalWindow": OpShape(integers={"taps": (1, 64), "decay": (0, 8), "guard_bits": (0, 24)}, tensors={"bias": 1}),
+    "Threshold": OpShape(tensors={"threshold": 1}),
+    "TimeMix": OpShape(tensors={"matrix": 2}),
     "Tokens": OpShape(),
+    "Unchunk": OpShape(integers={"steps": (1, MOST_STEPS)}),
 }
 
 
@@ -105,7 +114,7 @@ def _head(data: Any) -> Iterator[str]:
 def _values(data: dict[str, Any]) -> Iterator[str]:
     for name, value in data["values"].items():
         fits = isinstance(value, dict) and _shape(value.get("shape")) and value.get("dtype") in tuple(DTYPES)
-        if not fits or value.get("steps") not in (0, 1, data["time_steps"]) or isinstance(value.get("steps"), bool):
+        if not fits or not _whole(value.get("steps"), 0, MOST_STEPS) or (value["steps"] and data["time_steps"] % value["steps"]):
             yield f"value {name!r} has no shape, dtype and steps that can be"
 
 
@@ -121,6 +130,8 @@ def _process(process: Any, data: dict[str, Any], tensors: Tensors, known: set[st
         return
     if process.get("lowering", "custom") not in ("custom", "stock"):
         yield f"process {name!r} has a lowering that is neither custom nor stock"
+    if not _whole(process.get("delay"), 0, MOST_STEPS):
+        yield f"process {name!r} has a delay that is no number from 0 to {MOST_STEPS}"
     missing = [value for value in process["inputs"] if value not in known]
     if missing:
         yield f"process {name!r} receives {missing[0]!r}, which nothing before it sends"
@@ -133,6 +144,8 @@ def _process(process: Any, data: dict[str, Any], tensors: Tensors, known: set[st
         inside.update(step["outputs"])
     if process["output"] not in inside - set(process["inputs"]):
         yield f"process {name!r} sends {process['output']!r}, which it does not make"
+    else:
+        yield from (f"process {name!r}: {problem}" for problem in problems_in_time(process, data))
 
 
 def _step(step: Any, tensors: Tensors, inside: set[str], values: dict[str, Any]) -> Iterator[str]:

@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arithmetic import Cell, NetworkError, Step
+from .arithmetic import NetworkError
+from .cell import Cell, Step, block_steps
 from .check import problems_of
+from .schedule import delay_of
 
 SCHEMA = "ds2ta-lava/1"
 
@@ -35,7 +37,8 @@ class Value:
     Attributes:
         shape: of one sample in one time step.
         dtype: storage type.
-        steps: time steps that have it: T, or 1 for what a still picture gives once; 0 for the logits of a whole sample.
+        steps: time steps that have it: T, or 1 for what a still picture gives once; of what is made of chunks, the
+            number of chunks; 0 for the logits of a whole sample.
 
     """
 
@@ -50,7 +53,7 @@ class Process:
 
     Attributes:
         name: dotted name, unique.
-        kind: ``Encoder``, ``SpikingConv2d``, ``SpikingLinear``, ``SpikingAttention``, ``Elementwise`` or ``Readout``.
+        kind: one of ``check.KINDS``.
         block: name of the block it belongs to.
         inputs: names of the values it receives, one a port, in port order.
         output: name of the value it sends in every time step.
@@ -66,6 +69,11 @@ class Process:
     output: str
     steps: tuple[Step, ...]
     lowering: str = "custom"
+
+    @property
+    def delay(self) -> int:
+        """Steps on Lava by which it sends later than it receives."""
+        return delay_of(stock=self.lowering == "stock", block=block_steps(self.steps))
 
 
 @dataclass(frozen=True)
@@ -146,7 +154,13 @@ def read_network(directory: Path) -> Network:
         raise NetworkError(f"{directory} holds no network: {type(error).__name__}: {error}") from error
     if problems:
         raise NetworkError("; ".join(problems))
-    return _build(data, tensors)
+    network = _build(data, tensors)
+    said = [entry["delay"] for entry in data["processes"]]
+    pairs = zip(network.processes, said, strict=True)
+    wrong = [f"{process.name} says delay {delay} and has {process.delay}" for process, delay in pairs if delay != process.delay]
+    if wrong:
+        raise NetworkError("; ".join(wrong))
+    return network
 
 
 def _other_schema(data: Any) -> list[str]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .arithmetic import Tensor
 from .network import Network
 
 
 def run(network: Network, inputs: NDArray[Any], wanted: Sequence[str]) -> dict[str, NDArray[np.integer[Any]]]:
     """Run all samples at once and return the wanted values and always the output.
+
+    There is no clock here: a process computes as soon as a time step of all that it receives is there. What waits for
+    a slower one waits in a queue, and is met in order.
 
     Returns:
         Name -> ``[T, B, ...]`` (one step for what a still picture gives once), logits ``[B, classes]``.
@@ -20,15 +25,17 @@ def run(network: Network, inputs: NDArray[Any], wanted: Sequence[str]) -> dict[s
     """
     network.check_wanted(wanted)
     samples = network.arrange(inputs)
-    cells = [(process, network.cell(process)) for process in network.processes]
+    cells = [(process, network.cell(process), {name: deque[Tensor]() for name in process.inputs}) for process in network.processes]
     kept: dict[str, list[NDArray[np.integer[Any]]]] = {name: [] for name in (*wanted, network.output)}
     for step in range(network.time_steps):
-        arrived: dict[str, NDArray[Any]] = {network.input_name: samples if network.still else samples[:, step]}
-        for process, cell in cells:
-            values = cell.advance({name: arrived[name] for name in process.inputs})
-            arrived[process.output] = values[process.output]
-            for name in kept.keys() & {name for entry in process.steps for name in entry.outputs}:
-                kind = network.values[name]
-                if step < kind.steps or (kind.steps == 0 and step == network.time_steps - 1):
-                    kept[name].append(values[name].astype(kind.dtype))
-    return {name: parts[0] if network.values[name].steps == 0 else np.stack(parts) for name, parts in kept.items()}
+        sent: dict[str, list[Tensor]] = {network.input_name: [samples if network.still else samples[:, step]]}
+        for process, cell, waiting in cells:
+            for name, queue in waiting.items():
+                queue.extend(sent[name])
+            sends = sent.setdefault(process.output, [])
+            while all(waiting.values()):
+                known = cell.advance({name: queue.popleft() for name, queue in waiting.items()})
+                sends.extend(cell.sent(known, process.output))
+                for name in kept.keys() & known.keys() - waiting.keys():
+                    kept[name].extend(value.astype(network.values[name].dtype) for value in known[name])
+    return {name: parts[-1] if network.values[name].steps == 0 else np.stack(parts) for name, parts in kept.items()}

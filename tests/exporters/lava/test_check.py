@@ -5,18 +5,18 @@ import json
 import numpy as np
 import pytest
 from builders import build_small_graph, small_inputs
-from lava_support import write_export
+from lava_support import chunked_network, write_export
 
-from ds2ta_deploy.exporters.lava import files
 from ds2ta_deploy.exporters.lava.ds2ta_lava import check, stepper
 from ds2ta_deploy.exporters.lava.ds2ta_lava.arithmetic import NetworkError
 from ds2ta_deploy.exporters.lava.ds2ta_lava.network import read_network
+from ds2ta_deploy.graph import ops
 
 
 def test_every_op_has_the_fields_that_its_class_declares():
-    assert set(check.OPS) == {kind.__name__ for kind in files._KNOWN}
-    for kind in files._KNOWN:
-        shape = check.OPS[kind.__name__]
+    assert set(check.OPS) == set(ops.OPS)
+    for name, shape in check.OPS.items():
+        kind = ops.OPS[name]
         assert (shape.inputs, shape.outputs) == (len(kind.INPUT_RANKS), kind.OUTPUTS), kind
         assert dict(shape.integers) == kind.INTEGERS, kind
         assert dict(shape.tensors) == {name: rank for name, (rank, _) in kind.ARRAYS.items()}, kind
@@ -58,6 +58,14 @@ def process(data, name="blocks.0.mlp.fc1"):
         (lambda data: process(data)["steps"][0]["tensors"].update(weight="no such"), "Linear has a tensor that is missing"),
         (lambda data: process(data)["steps"].reverse(), "which is not there yet"),
         (lambda data: data["processes"].reverse(), "which nothing before it sends"),
+        (lambda data: data["values"]["blocks.0.mlp.fc1.spikes"].update(steps=3), "value 'blocks.0.mlp.fc1.spikes' has no"),
+        (lambda data: data["values"]["blocks.0.mlp.fc1.spikes"].update(steps=2), "Lif makes 'blocks.0.mlp.fc1.spikes' in 4 of 4 time"),
+        (lambda data: data["values"]["head.logits"].update(steps=4), "Readout makes 'head.logits' in 0 of 4 time steps, not in 4"),
+        (lambda data: process(data)["steps"][0].update(once=True), "Linear makes 'blocks.0.mlp.fc1.product' anew in every time step"),
+        (lambda data: process(data, "patch.stages.0")["steps"][1].update(once=False), "Conv2d makes 'patch.stages.0.product' once"),
+        (lambda data: process(data).update(delay=-1), "has a delay that is no number"),
+        (lambda data: process(data).pop("delay"), "has a delay that is no number"),
+        (lambda data: process(data).update(delay=2), "blocks.0.mlp.fc1 says delay 2 and has 0"),
         (lambda data: data["output"].update(name="blocks.0.mlp.fc1.spikes"), "is no value of a whole sample"),
         (lambda data: data["populations"].append("unheard"), "no process makes 'unheard'"),
     ],
@@ -65,6 +73,30 @@ def process(data, name="blocks.0.mlp.fc1"):
 def test_what_is_wrong_is_said(directory, change, said):
     with pytest.raises(NetworkError) as caught:
         read_network(changed(directory, change))
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda entry, _: entry["steps"][1]["integers"].update(steps=4),
+            "Chunk makes 'blocks.0.attn.q._chunks' in 1 of 4 time steps, not in 2",
+        ),
+        (lambda entry, _: entry["steps"][1]["integers"].update(steps=3), "Chunk makes 'blocks.0.attn.q._chunks' in None of 4"),
+        (
+            lambda entry, _: entry["steps"][-4]["integers"].update(steps=1),
+            "Unchunk makes 'blocks.0.attn._steps' in 2 of 4 time steps, not in 4",
+        ),
+        (lambda entry, _: entry.update(output="blocks.0.attn.key_value"), "sends 'blocks.0.attn.key_value', which is not there in every"),
+        (lambda entry, _: entry.update(delay=0), "blocks.0.attn says delay 0 and has 1"),
+        (lambda _, values: values["blocks.0.attn.key_value"].update(steps=4), "MatMul makes 'blocks.0.attn.key_value' in 2 of 4"),
+    ],
+)
+def test_what_is_wrong_with_chunks_is_said(tmp_path, change, said):
+    directory = write_export(chunked_network((2,), still=False)[0], tmp_path)
+    with pytest.raises(NetworkError) as caught:
+        read_network(changed(directory, lambda data: change(process(data, "blocks.0.attn"), data["values"])))
     assert said in str(caught.value)
 
 

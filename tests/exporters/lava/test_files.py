@@ -10,6 +10,7 @@ from support import replaced
 
 from ds2ta_deploy.errors import UnsupportedError
 from ds2ta_deploy.exporters.lava import to_lava
+from ds2ta_deploy.exporters.lava.ds2ta_lava import check
 from ds2ta_deploy.exporters.lava.processes import leaf_processes
 from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.populations import population_values
@@ -28,6 +29,16 @@ def test_the_files_and_their_bytes(small_graph):
         f"lava/{name}": data for name, data in package_files().items()
     }
     assert "pip install --ignore-requires-python --no-deps lava-nc==0.10.0" in files["lava/README.md"].decode()
+
+
+def test_the_readme_explains_every_op_and_says_how_late_a_run_is(stream_graph):
+    files = to_lava(stream_graph)
+    readme = files["lava/README.md"].decode()
+    rows = [line.split("|")[1] for line in readme.splitlines() if line.startswith("|")]
+    explained = {name for row in rows for name in row.strip().split(", ")}
+    assert set(check.OPS) <= explained
+    assert json.loads(files["lava/graph.json"])["latency"] == 1
+    assert "beyond its model steps; 1 here" in readme
 
 
 def test_every_op_is_in_one_process_and_every_process_sends_one_value(small_graph):
@@ -75,8 +86,10 @@ def test_a_value_that_does_not_fit_is_named_with_its_bits(small_graph):
 
 
 def test_wide_weights_are_for_the_encoder_only(small_graph):
-    weight = np.full((16, 8), 128, np.int16)
-    with pytest.raises(UnsupportedError, match=r"DS2TA-240 \[blocks\.0\.mlp\.fc1\.weights\].*8 bits"):
+    for most in (2**14 - 1, -(2**14)):
+        assert to_lava(replaced(small_graph, "blocks.0.mlp.fc1.weights", weight=np.resize(np.array([most, 0], np.int16), (16, 8))))
+    weight = np.full((16, 8), 2**14, np.int16)
+    with pytest.raises(UnsupportedError, match=r"DS2TA-240 \[blocks\.0\.mlp\.fc1\.weights\].*which two synapses of 8 bits cannot hold"):
         to_lava(replaced(small_graph, "blocks.0.mlp.fc1.weights", weight=weight))
 
 

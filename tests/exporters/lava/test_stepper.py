@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
-from builders import assert_fires, trace_of
-from lava_support import write_export
+from builders import assert_fires, small_inputs, trace_of
+from lava_support import chunked_network, write_export
+from stream_graph import build_stream_graph
 from support import assert_all_equal, attention_on_counts, spiking_chain
 
 from ds2ta_deploy.exporters.lava.ds2ta_lava import stepper
@@ -26,6 +27,43 @@ def test_windows_leaks_and_counts(steps, settings, tmp_path):
 def test_attention_on_counts(tmp_path):
     graph, inputs = attention_on_counts(2)
     assert_all_equal(trace_of(graph, inputs), stepper.run(read_network(write_export(graph, tmp_path)), inputs, graph.observable))
+
+
+@pytest.mark.parametrize("still", [True, False], ids=["images", "frames"])
+def test_streams_and_every_attention(still, tmp_path):
+    graph, inputs = build_stream_graph(still=still), small_inputs(still=still)
+    expected = trace_of(graph, inputs)
+    assert_fires(expected)
+    assert_all_equal(expected, stepper.run(read_network(write_export(graph, tmp_path)), inputs, graph.observable))
+
+
+@pytest.mark.parametrize("lowering", ["custom", "stock"])
+@pytest.mark.parametrize("chunks", [(0,), (1,), (2,), (4,), (1, 2, 4), (4, 2, 0, 2)], ids=str)
+def test_chunks_one_behind_the_other(chunks, lowering, tmp_path):
+    graph, inputs = chunked_network(chunks, still=False)
+    expected = trace_of(graph, inputs)
+    assert_fires(expected)
+    assert_all_equal(expected, stepper.run(read_network(write_export(graph, tmp_path, lowering)), inputs, graph.observable))
+
+
+@pytest.mark.parametrize(
+    ("changed", "overflows"),
+    [
+        ({"blocks.2.attn.mix/matrix": 2**15 - 1}, "blocks.2.attn.mixed"),
+        ({"patch.stages.1/bias": 5 * 2**20, "blocks.0.attn.proj/bias": 2**22}, "blocks.0.attn_residual"),
+        ({"blocks.3.mlp.fc2/bias": -5 * 2**20 // 12}, "head.input.membrane"),
+        ({"blocks.3.mlp.fc2/bias": 2**21}, "head.sum"),
+    ],
+    ids=["mix over time", "stream", "membrane on a stream", "sum over tokens"],
+)
+def test_state_of_every_kind_that_does_not_fit_raises(changed, overflows, tmp_path):
+    directory = write_export(build_stream_graph(), tmp_path)
+    with np.load(directory / "tensors.npz") as file:
+        tensors = dict(file)
+    tensors.update({name: np.full_like(tensors[name], value) for name, value in changed.items()})
+    np.savez(directory / "tensors.npz", **tensors)
+    with pytest.raises(StateOverflowError, match=rf"^{overflows} (before its shift )?holds .* which 24 bits cannot store"):
+        stepper.run(read_network(directory), small_inputs(), ())
 
 
 def test_the_output_always_comes_back(exported):

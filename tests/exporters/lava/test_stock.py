@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lava_support import STOCK, stock_network, write_export
 
 from ds2ta_deploy.exporters.lava.ds2ta_lava import stock
-from ds2ta_deploy.exporters.lava.ds2ta_lava.arithmetic import Step
+from ds2ta_deploy.exporters.lava.ds2ta_lava.cell import Step
 from ds2ta_deploy.exporters.lava.ds2ta_lava.network import NetworkError, Process, read_network
 from ds2ta_deploy.graph import ops
 

@@ -1,11 +1,12 @@
 """The leaf processes, one operating-system process each, and the hierarchy above them.
 
 Lava's compiler executes this file several times under a name without a package, so it imports nothing of its
-neighbours: what a process computes arrives as its parameter ``cell`` (see ``arithmetic.Cell``).
+neighbours: what a process computes arrives as its parameter ``cell`` (see ``cell.Cell``).
 
 Time-step contract: in every step a process receives one value on each in-port, computes, and sends one value;
 there is no delay on a wire, so T model steps are T Lava steps. State is cleared before the first of every T steps.
-Behind a stock process (``stock.py`` beside this), which is one step late, everything begins as much later.
+A process that needs a whole chunk of time steps sends as many steps later, a stock process (``stock.py`` beside
+this) one; everything behind it begins as much later.
 """
 
 import traceback
@@ -35,6 +36,7 @@ class Encoder(AbstractProcess):
         cell: what it computes in one time step.
         time_steps: T.
         start: Lava steps that pass before its first model step (see ``schedule.Schedule``).
+        delay: Lava steps by which it sends later than it receives.
         lags: steps for which each in-port holds back what arrives.
         steps: model steps of all samples together; before and after them it sends zeros.
         receives: names of the values on its in-ports.
@@ -82,6 +84,10 @@ class Population3(AbstractProcess):
         self.s_out = OutPort(shape=flat(parameters["shapes"][-1]))
 
 
+#: The class of a population with one in-port, with two, and so on.
+POPULATIONS = (Population1, Population2, Population3)
+
+
 class _LeafModel(PyLoihiProcessModel):
     """Receive, compute, record, send; a failure leaves its traceback in a file, because Lava would hide it and hang."""
 
@@ -92,6 +98,7 @@ class _LeafModel(PyLoihiProcessModel):
         self.parameters = proc_params
         self.files = {}
         self.queues: list[deque[np.ndarray]] = [deque() for _ in proc_params["lags"]]
+        self.unsent: deque[np.ndarray] = deque()
 
     def run_spk(self):
         """Run one time step."""
@@ -99,7 +106,9 @@ class _LeafModel(PyLoihiProcessModel):
             step = self.time_step - 1 - self.parameters["start"]
             arrived = self.receive(step)
             if 0 <= step < self.parameters["steps"]:
-                self.s_out.send(self.step(step % self.parameters["time_steps"], arrived).ravel())
+                self.unsent.extend(self.step(step % self.parameters["time_steps"], arrived))
+            if 0 <= step - self.parameters["delay"] < self.parameters["steps"]:
+                self.s_out.send(self.unsent.popleft().astype(np.int32).ravel())
             else:
                 self.s_out.send(np.zeros(flat(self.parameters["shapes"][-1]), np.int32))
         except Exception:
@@ -120,17 +129,18 @@ class _LeafModel(PyLoihiProcessModel):
         return due
 
     def step(self, step, arrived):
-        """Compute one time step, the first of a sample with cleared state, and return what is sent."""
-        cell = self.parameters["cell"]
+        """Take one time step, the first of a sample with cleared state, and return what is to be sent of those that it completes."""
+        cell, last = self.parameters["cell"], step == self.parameters["time_steps"] - 1
         if step == 0:
             cell.reset()
-        values = cell.advance(arrived)
+        known = cell.advance(arrived)
         for name, (path, dtype, steps) in self.parameters["record"].items():
-            if step < steps or (steps == 0 and step == self.parameters["time_steps"] - 1):
+            series = known.get(name, [])
+            for value in series if steps else series[-1:] if last else []:
                 if name not in self.files:
                     self.files[name] = path.open("ab", buffering=0)
-                self.files[name].write(np.ascontiguousarray(values[name].astype(dtype)).tobytes())
-        return values[self.parameters["sends"]].astype(np.int32)
+                self.files[name].write(np.ascontiguousarray(value.astype(dtype)).tobytes())
+        return cell.sent(known, self.parameters["sends"])
 
 
 @implements(proc=Encoder, protocol=LoihiProtocol)
@@ -243,11 +253,11 @@ class SpikingTransformerModel(AbstractSubProcessModel):
 
     def __init__(self, proc):
         made: dict[str, OutPort] = {}
-        for index, settings in enumerate(proc.proc_params["blocks"]):
-            block = Block(**settings)
+        blocks = [(Block(**settings), settings) for settings in proc.proc_params["blocks"]]
+        for index, (block, settings) in enumerate(blocks):
             setattr(self, f"block_{index}", block)
+            made.update({name: getattr(block, f"out_{port}") for port, name in enumerate(settings["sends"])})
+        for block, settings in blocks:
             for port, name in enumerate(settings["receives"]):
                 made[name].connect(getattr(block, f"in_{port}"))
-            for port, name in enumerate(settings["sends"]):
-                made[name] = getattr(block, f"out_{port}")
         made[proc.proc_params["sends"]].connect(proc.out_ports.logits_out)
