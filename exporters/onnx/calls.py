@@ -165,9 +165,12 @@ class Caller:
         """Define the function that looks maps up whose heads come first, and return its name."""
         return self.library.add("Lookup", ["scores", "table"], ["denoised"], [], bodies.lookup(op.table.shape[1]), about(ops.Lookup))
 
+    def repeats(self, op: ops.Repeat) -> Attributes:
+        """Return the attribute of a still picture's repetition."""
+        return {"repeats": [op.time_steps, *[1] * (len(self.graph.types[op.inputs[0]].shape) - 1)]}
+
     def _plain(self, op: ops.Op) -> Call | None:
         """Call an op without constants."""
-        shape = self.graph.types[op.inputs[0]].shape
         match op:
             case ops.MaxPool2d():
                 halves_spikes = (op.stride, op.axis, self.graph.types[op.inputs[0]].dtype) == (2, 2, "uint8")
@@ -175,10 +178,7 @@ class Caller:
                 fixed = f"Here stride = {op.stride}, along the axes {op.axis} and {op.axis + 1}."
                 return self._function(op, name, ["inputs"], ["pooled"], bodies.max_pool(stride=op.stride, axis=op.axis), fixed=fixed)
             case ops.Repeat():
-                repeats = [op.time_steps, *[1] * (len(shape) - 1)]
-                return self._function(
-                    op, "Repeat", ["inputs"], ["repeated"], bodies.repeat("inputs"), attributes={"repeats": repeats}
-                )
+                return self._function(op, "Repeat", ["inputs"], ["repeated"], bodies.repeat("inputs"), attributes=self.repeats(op))
             case ops.SplitHeads():
                 return self._function(op, "SplitHeads", ["inputs"], ["split"], op_bodies.split_heads(), attributes={"heads": op.heads})
             case ops.MergeHeads():

@@ -110,7 +110,7 @@ class Emitter:
         attributes = {**window.attributes, **neuron.attributes}
         body.append(window.line(["product", "bias"], ["current"], _same(window)))
         if parts.repeat is not None:
-            attributes |= self._call(parts.repeat).attributes
+            attributes |= self._caller.repeats(parts.repeat)
             body += bodies.repeat()
         body.append(neuron.line(["current" if parts.repeat is None else "repeated", "threshold"], ["spikes", "membrane"], _same(neuron)))
         layer = type(parts.synapse).__name__
