@@ -28,7 +28,10 @@ _KINDS: dict[str, tuple[str, ...]] = {
 }
 
 #: Ops of counts or of wider integers: what the wider ones are.
-_WIDE = {**dict.fromkeys(("Add", "MaxPool2d", "Pixels", "Tokens"), "current"), **dict.fromkeys(("MergeHeads", "Mul", "Unchunk"), "accumulator")}
+_WIDE = {
+    **dict.fromkeys(("Add", "MaxPool2d", "Pixels", "Tokens"), "current"),
+    **dict.fromkeys(("MergeHeads", "Mul", "Unchunk"), "accumulator"),
+}
 
 _SECTIONS = {"bounds": ("value",), "tables": ("op",), "products": ("op", "part")}
 

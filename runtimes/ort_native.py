@@ -7,8 +7,8 @@ from ds2ta_deploy.artifact import MODEL
 from ds2ta_deploy.errors import Problem, UnsupportedError
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ranges import PROFILES, prove
-from ds2ta_deploy.runtimes.onnx_structure import FUNCTIONS
 from ds2ta_deploy.runtimes.native import library
+from ds2ta_deploy.runtimes.onnx_structure import FUNCTIONS
 from ds2ta_deploy.runtimes.ort import OnnxRuntime
 
 #: Functions that the library has a kernel for.

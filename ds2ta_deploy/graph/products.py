@@ -94,7 +94,8 @@ def split_of(graph: Graph, op: Linear | Conv2d | Readout | MatMul) -> Split:
     """
     if isinstance(op, MatMul):
         left, right = _operands(graph, op)
-        splits = sorted(product(range(1, MOST_PLANES + 1), repeat=2), key=lambda split: (split[0] * split[1], split[0]))
+        counts = range(1, MOST_PLANES + 1)
+        splits: list[Split] = sorted(product(counts, counts), key=lambda split: (split[0] * split[1], split[0]))
         return next(split for split in splits if all(part.exact for part in _split(op.name, left, right, split)))
     if graph.types[op.inputs[0]].dtype != "uint8":
         return 2, 2

@@ -59,25 +59,27 @@ class Caller:
             UnsupportedError: DS2TA-231 for a product that some CPUs would saturate or a shift that int32 has not.
 
         """
+        made: Call | None
         match op:
             case ops.Linear() | ops.Conv2d():
-                return self._weights(op)
+                made = self._weights(op)
             case ops.TemporalWindow():
-                return self._window(op)
+                made = self._window(op)
             case ops.Lif():
-                return self._lif(op)
+                made = self._lif(op)
             case ops.MatMul():
-                return self._matmul(op)
+                made = self._matmul(op)
             case ops.Add() | ops.Mul():
-                return Call(type(op).__name__)
+                made = Call(type(op).__name__)
             case ops.Tokens() | ops.Pixels():
                 height = [op.height] if isinstance(op, ops.Pixels) else []
                 shape = [0, 0, *height, -1, self.graph.types[op.outputs[0]].shape[-1]]
-                return Call("Reshape", arrays={"shape": np.array(shape, np.int64)})
+                made = Call("Reshape", arrays={"shape": np.array(shape, np.int64)})
             case ops.InputTable() | ops.Lookup() | ops.Readout() | ops.TimeMix() | ops.Threshold():
-                return self._with_arrays(op)
+                made = self._with_arrays(op)
             case _:
-                return self._plain(op)
+                made = self._plain(op)
+        return made
 
     def _steps(self, value: str) -> int:
         return self.graph.types[value].shape[0] or 1
@@ -171,30 +173,32 @@ class Caller:
 
     def _plain(self, op: ops.Op) -> Call | None:
         """Call an op without constants."""
+        name, given, returned, attributes, fixed = type(op).__name__, "inputs", "", Attributes(), ""
         match op:
             case ops.MaxPool2d():
                 halves_spikes = (op.stride, op.axis, self.graph.types[op.inputs[0]].dtype) == (2, 2, "uint8")
-                name = "SpikeMaxPool2d" if halves_spikes else "MaxPool2d"
-                fixed = f"Here stride = {op.stride}, along the axes {op.axis} and {op.axis + 1}."
-                return self._function(op, name, ["inputs"], ["pooled"], bodies.max_pool(stride=op.stride, axis=op.axis), fixed=fixed)
-            case ops.Repeat():
-                return self._function(op, "Repeat", ["inputs"], ["repeated"], bodies.repeat("inputs"), attributes=self.repeats(op))
-            case ops.SplitHeads():
-                return self._function(op, "SplitHeads", ["inputs"], ["split"], op_bodies.split_heads(), attributes={"heads": op.heads})
-            case ops.MergeHeads():
-                return self._function(op, "MergeHeads", ["inputs"], ["merged"], op_bodies.merge_heads())
-            case ops.Chunk():
-                body, fixed = op_bodies.chunk(self._steps(op.inputs[0]), op.steps), f"Here steps = {op.steps}."
-                return self._function(op, "Chunk", ["inputs"], ["chunks"], body, fixed=fixed)
-            case ops.Unchunk():
-                body, fixed = op_bodies.unchunk(self._steps(op.inputs[0]), op.steps), f"Here steps = {op.steps}."
-                return self._function(op, "Unchunk", ["chunks"], ["values"], body, fixed=fixed)
-            case ops.ReduceSum():
-                return self._function(
-                    op, "AxisSum", ["inputs"], ["total"], op_bodies.reduce_sum(op.axis), fixed=f"Here axis = {op.axis}."
+                name, returned, body = (
+                    f"{'Spike' if halves_spikes else ''}MaxPool2d",
+                    "pooled",
+                    bodies.max_pool(stride=op.stride, axis=op.axis),
                 )
+                fixed = f"Here stride = {op.stride}, along the axes {op.axis} and {op.axis + 1}."
+            case ops.Repeat():
+                returned, body, attributes = "repeated", bodies.repeat("inputs"), self.repeats(op)
+            case ops.SplitHeads():
+                returned, body, attributes = "split", op_bodies.split_heads(), Attributes(heads=op.heads)
+            case ops.MergeHeads():
+                returned, body = "merged", op_bodies.merge_heads()
+            case ops.Chunk():
+                returned, body, fixed = "chunks", op_bodies.chunk(self._steps(op.inputs[0]), op.steps), f"Here steps = {op.steps}."
+            case ops.Unchunk():
+                given, returned, fixed = "chunks", "values", f"Here steps = {op.steps}."
+                body = op_bodies.unchunk(self._steps(op.inputs[0]), op.steps)
+            case ops.ReduceSum():  # not called as the standard op is
+                name, returned, body, fixed = "AxisSum", "total", op_bodies.reduce_sum(op.axis), f"Here axis = {op.axis}."
             case _:
                 return None
+        return self._function(op, name, [given], [returned], body, attributes=attributes, fixed=fixed)
 
 
 def weighted_product(op: ops.Linear | ops.Conv2d, split: Split) -> list[str]:

@@ -10,6 +10,11 @@ from ds2ta_deploy.graph.populations import Population
 #: Three splits, two products, table, merge, window, neuron.
 _ATTENTION_OPS = 9
 
+
+class _OtherWiringError(Exception):
+    """The population is not the one looked for."""
+
+
 Kind = TypeVar("Kind", bound=ops.Op)
 
 
@@ -69,7 +74,7 @@ def attention(population: Population) -> Attention | None:
     def made_by(name: str, kind: type[Kind]) -> Kind:
         op = maker.get(name)
         if not isinstance(op, kind):
-            raise LookupError(name)
+            raise _OtherWiringError(name)
         return op
 
     try:
@@ -79,7 +84,7 @@ def attention(population: Population) -> Attention | None:
         lookup = made_by(mixing.inputs[0], ops.Lookup)
         scoring = made_by(lookup.inputs[0], ops.MatMul)
         query, key, value = (made_by(name, ops.SplitHeads) for name in (*scoring.inputs, mixing.inputs[1]))
-    except LookupError:
+    except _OtherWiringError:
         return None
     plain = window.taps == 1 and not window.bias.any() and not scoring.transpose_left and not mixing.transpose_left
     turned = (scoring.transpose_right, mixing.transpose_right) == (1, 0)

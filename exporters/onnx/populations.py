@@ -72,8 +72,8 @@ class Emitter:
         """Append a node; ``arrays`` become initializers."""
         for name, array in arrays.items():
             self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        node = helper.make_node(kind, [*inputs, *arrays], outputs, name=population.name, domain=domain, **(attributes or {}))
-        self.nodes.append(node)
+        given: dict[str, Any] = {**(attributes or {})}
+        self.nodes.append(helper.make_node(kind, [*inputs, *arrays], outputs, name=population.name, domain=domain, **given))
 
     def _single(self, population: Population, op: ops.Op) -> None:
         call = self._caller.call(op)

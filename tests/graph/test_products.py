@@ -115,13 +115,12 @@ def test_two_activations_are_cut_into_the_fewest_exact_products(left, right):
 def split_products(left, right, split):
     """Return the products of a split by the definition of planes: floor division again and again."""
     sides = []
-    for (low, high), count, zero in ((left, split[0], UPPER_ZERO), (right, split[1], 0)):
-        parts = []
+    for ends, count, zero in ((left, split[0], UPPER_ZERO), (right, split[1], 0)):
+        top = list(ends)
         for _ in range(count - 1):
-            parts.append((0, 2**PLANE_BITS - 1))
-            low, high = low >> PLANE_BITS, high >> PLANE_BITS
+            top = [end >> PLANE_BITS for end in top]
         shift = zero if count > 1 else 0
-        sides.append([*parts, (low + shift, high + shift)])
+        sides.append([*[(0, 2**PLANE_BITS - 1)] * (count - 1), (top[0] + shift, top[1] + shift)])
     return [Product("m", "", one, other) for one, other in product(*sides)]
 
 
@@ -146,7 +145,8 @@ def test_what_lies_beyond_int32_is_cut_as_int32_is():
 
 
 def test_the_products_of_the_streams_attentions(stream_graph):
-    parts = {name: [entry for entry in products(stream_graph) if entry.op == name] for name in {entry.op for entry in products(stream_graph)}}
+    found = products(stream_graph)
+    parts = {name: [entry for entry in found if entry.op == name] for name in {entry.op for entry in found}}
     assert all(entry.exact for entries in parts.values() for entry in entries)
     assert [entry.part for entry in parts[f"{CHUNKED}.key_value"]] == ["whole"]
     assert [entry.signed for entry in parts[f"{CHUNKED}.query_state"]] == [(0, 24)]  # two steps of twelve tokens

@@ -152,7 +152,11 @@ def test_neighbourhoods_times_weights_are_the_convolution(check_function, size, 
 
 def wide_library(size):
     library = FunctionLibrary()
-    body = [f"inputs_32 = Cast <to = {bodies.INT32}> (inputs)", *bodies.neighbourhood("inputs_32", size), *product_bodies.plane_product("patches", "weight", (2, 2))]
+    body = [
+        f"inputs_32 = Cast <to = {bodies.INT32}> (inputs)",
+        *bodies.neighbourhood("inputs_32", size),
+        *product_bodies.plane_product("patches", "weight", (2, 2)),
+    ]
     return library, library.add("Wide", ["inputs", "weight"], ["product"], [], body, "")
 
 
@@ -266,7 +270,8 @@ def test_the_map_and_the_value_are_not_reassociated(check_function):
     table = np.array([[0, 1, 2, 3, -5]], np.int16)
     library = FunctionLibrary()
     library.add("Lookup", ["scores", "table"], ["denoised"], [], bodies.lookup(5), "")
-    op_type = library.add("Context", ["q", "k", "v", "table"], ["context"], ["heads"], product_bodies.attention_context(one_plane=False), "")
+    body = product_bodies.attention_context(one_plane=False)
+    op_type = library.add("Context", ["q", "k", "v", "table"], ["context"], ["heads"], body, "")
     expected = {"context": np.array([[[[-5, -5, -10, 0], [-5, -5, -10, 0]]]])}
     check_function(library, op_type, {"q": q, "k": k, "v": v, "table": table}, expected, ["int32"], heads=1)
 

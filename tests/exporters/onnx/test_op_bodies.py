@@ -71,7 +71,9 @@ def test_spikes_and_counts_times_weights_of_14_bits(check_function, inputs, larg
     check_op(check_function, op, {"inputs": counts}, calls.weighted_product(op, (1, 2)), arrays)
 
 
-SIDE = st.sampled_from([(0, 1), (0, 2), (0, 100), (0, 255), (0, 256), (-1, 1), (-128, 127), (-129, 128), (0, 4000), (-70000, 3), (-(10**6), 10**6)])
+SIDE = st.sampled_from(
+    [(0, 1), (0, 2), (0, 100), (0, 255), (0, 256), (-1, 1), (-128, 127), (-129, 128), (0, 4000), (-70000, 3), (-(10**6), 10**6)]
+)
 
 
 @few
@@ -85,7 +87,8 @@ def test_two_activations_by_planes_of_their_proven_ranges(check_function, sides,
         other_low, other_high = max(other_low, -(2**31 // (most * terms)) + 1), min(other_high, 2**31 // (most * terms) - 1)
     types = [ops.ValueType((1, None, 1, 2, 2), "uint8" if 0 <= ends[0] <= ends[1] <= 255 else "int32") for ends in sides]
     graph = Graph("g", "a", types[0], (op,), "y", 1.0)
-    vars(graph).update(types=dict(zip("ab", types, strict=True)), ranges={"a": Interval.of(low, high), "b": Interval.of(other_low, other_high)})
+    ranges = {"a": Interval.of(low, high), "b": Interval.of(other_low, other_high)}
+    vars(graph).update(types=dict(zip("ab", types, strict=True)), ranges=ranges)
     shapes = [(2, 1, 2, 3, terms), (2, 1, 2, terms, 5)]
     shapes = [shape[:3] + shape[:2:-1] if turn else shape for shape, turn in zip(shapes, turned, strict=True)]
     left = random.choice(np.array([low, high, (low + high) // 2, 0 if low <= 0 else low, 1]), shapes[0]).astype(types[0].dtype)

@@ -131,7 +131,8 @@ def inverted(graph, place):
     (neuron,) = [op for op in graph if op.name == place]
     at = graph.ops.index(neuron)
     strange = Invert(f"{place}.invert", neuron.inputs, (f"{place}.inverted",))
-    return dataclasses.replace(graph, ops=(*graph.ops[:at], strange, dataclasses.replace(neuron, inputs=strange.outputs), *graph.ops[at + 1 :]))
+    behind = dataclasses.replace(neuron, inputs=strange.outputs)
+    return dataclasses.replace(graph, ops=(*graph.ops[:at], strange, behind, *graph.ops[at + 1 :]))
 
 
 def test_an_op_without_onnx_form_is_refused_by_name():
