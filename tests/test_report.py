@@ -105,7 +105,7 @@ def test_dense_operations_are_what_plain_loops_would_do(small_graph):
 
 def test_dense_operations_of_a_stream(stream_graph):
     by_name = {op.name: op for op in stream_graph}
-    assert dense_operations(stream_graph, by_name["blocks.1.attn.key_value"]) == 2 * 2 * 4 * 4 * 24  # two chunks of 2 * 12 positions
+    assert dense_operations(stream_graph, by_name["blocks.1.attn.key_value"]) == 2 * 2 * 4 * 4 * 24  # chunks of 24
     assert dense_operations(stream_graph, by_name["blocks.1.attn.query_state"]) == 2 * 2 * 24 * 4 * 4
     assert dense_operations(stream_graph, by_name["blocks.0.attn.key_value"]) == 4 * 12 * 8
     assert dense_operations(stream_graph, by_name["blocks.2.attn.mix"]) == (1 + 2 + 3 + 4) * 2 * 12

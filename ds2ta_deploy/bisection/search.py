@@ -78,9 +78,9 @@ def bisect(
     """Find the first place where a runtime differs from the baseline.
 
     First means: the earliest sample; in it the earliest time step (the steps of a chunk are one, for each of them needs
-    all; values without time come after all steps); in that the first op in graph order; in its outputs the first index. Every value that can be observed takes part, since a
-    wrong weight may change a product and no spike. An op reads nothing that comes later in this order: what it reads is
-    equal on both sides, and the op is where they part.
+    all; values without time come after all steps); in that the first op in graph order; in its outputs the first index.
+    Every value that can be observed takes part, since a wrong weight may change a product and no spike. An op reads
+    nothing that comes later in this order: what it reads is equal on both sides, and the op is where they part.
 
     Args:
         artifact: what to search.
