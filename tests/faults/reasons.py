@@ -95,6 +95,8 @@ def unexcited(graph: Graph, trace: Trace, inputs: NDArray[np.uint8], fault: Faul
     """
     op = next((op for op in graph if op.name == fault.op), None)
     values = {**trace, graph.input_name: inputs}
+    if op is not None:
+        values[op.inputs[0]] = _seen(graph, values, op.inputs[0])
     match op:
         case ops.Linear() | ops.Readout() if fault.field == "weight" and fault.index:
             return None if values[op.inputs[0]][..., fault.index[1]].any() else "the input's neuron never fires"
@@ -124,6 +126,15 @@ def unexcited(graph: Graph, trace: Trace, inputs: NDArray[np.uint8], fault: Faul
             return None if (values[op.inputs[0]][..., channel] == entry).any() else "no pixel is this index"
         case _:
             return None
+
+
+def _seen(graph: Graph, values: Trace, name: str) -> NDArray[np.integer]:
+    """Return a value, or make a mere view of others, which no trace holds."""
+    if name in values:
+        return values[name]
+    op = next(op for op in graph if name in op.outputs)
+    made = op.execute(*(_seen(graph, values, read).astype(np.int64) for read in op.inputs))
+    return made[op.outputs.index(name)]
 
 
 def _seen_by_tap(op: ops.Conv2d, value: NDArray[np.integer], index: tuple[int, ...]) -> NDArray[np.integer]:
