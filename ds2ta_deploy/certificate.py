@@ -12,9 +12,12 @@ import msgspec
 
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.graph import Graph
-from ds2ta_deploy.graph.ops import Conv2d, InputTable, Lif, Linear, Lookup, MatMul, MergeHeads, Op, Readout, Repeat, TemporalWindow
+from ds2ta_deploy.graph.ops import Add, InputTable, Lif, Lookup, MatMul, MaxPool2d, Op, Pixels, Repeat, TemporalWindow, Tokens
 from ds2ta_deploy.graph.products import PAIR_LIMIT, products
 from ds2ta_deploy.graph.ranges import ProvenRange, profile_of, prove
+
+#: Ops whose int32 output a neuron reads, or another one of these.
+_CURRENTS = (Add, MaxPool2d, Pixels, Repeat, TemporalWindow, Tokens)
 
 Kind = Literal["input", "table entry", "accumulator", "current", "membrane", "count"]
 
@@ -125,7 +128,7 @@ def certify(graph: Graph) -> Certificate:
     profile = profile_of(graph)
     kinds: dict[str, Kind] = {graph.input_name: "input"}
     for op in graph:
-        kinds.update(zip(op.outputs, _kinds(op), strict=True))
+        kinds.update(zip(op.outputs, _kinds(graph, op), strict=True))
     return Certificate(
         graph=hashlib.sha256(serialize.to_bytes(graph)).hexdigest(),
         profile=profile.name,
@@ -138,19 +141,14 @@ def certify(graph: Graph) -> Certificate:
     )
 
 
-def _kinds(op: Op) -> tuple[Kind, ...]:
-    """Say what an op's outputs are."""
-    match op:
-        case InputTable() | Lookup():
-            return ("table entry",)
-        case Linear() | Conv2d() | MatMul() | MergeHeads() | Readout():
-            return ("accumulator",)
-        case TemporalWindow() | Repeat():
-            return ("current",)
-        case Lif():
-            return "count", "membrane"
-        case _:
-            return ("count",)
+def _kinds(graph: Graph, op: Op) -> tuple[Kind, ...]:
+    """Say what an op's outputs are: what fits a byte is a count, the state is what the op makes of it."""
+    if isinstance(op, Lif):
+        return "count", "membrane"
+    stored = graph.types[op.outputs[0]].dtype
+    if stored != "int32":
+        return ("count" if stored == "uint8" else "table entry",)
+    return ("current" if isinstance(op, _CURRENTS) else "accumulator",)
 
 
 def _bound(entry: ProvenRange, kind: Kind) -> Bound:
@@ -173,4 +171,4 @@ def _index_terms(graph: Graph, maker: Op | None, highest: int) -> tuple[int, int
     if not isinstance(maker, MatMul):
         return 0, highest
     left, right = (graph.ranges[name].maximum for name in maker.inputs)
-    return graph.types[maker.inputs[0]].shape[-1] or 0, left * right
+    return maker.terms(graph.types[maker.inputs[0]]), left * right

@@ -1,18 +1,35 @@
 """What a network would take of a neuromorphic chip: an estimate from published limits. Nothing is run on a chip."""
 
-from collections.abc import Iterator
 from math import ceil, prod
 from typing import Literal
 
 import msgspec
 
+from ds2ta_deploy.chip_forms import problems, state_words
 from ds2ta_deploy.chips import Chip
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.intervals import bits_needed
-from ds2ta_deploy.graph.ops import Add, Conv2d, InputTable, Lif, Linear, Lookup, MatMul, MaxPool2d, Readout, TemporalWindow
+from ds2ta_deploy.graph.ops import (
+    Add,
+    Chunk,
+    Conv2d,
+    InputTable,
+    Linear,
+    Lookup,
+    MaxPool2d,
+    Mul,
+    Op,
+    Readout,
+    ReduceSum,
+    TimeMix,
+    Unchunk,
+)
 from ds2ta_deploy.graph.populations import Population, group
 
 _WEIGHED = (Linear, Conv2d, Readout)
+
+#: Ops of one neuron an output, which adds up what it is sent with weights of 1.
+_RELAYS = (MaxPool2d, Add, Mul, ReduceSum)
 
 
 class PopulationFit(msgspec.Struct, kw_only=True, frozen=True):
@@ -27,8 +44,9 @@ class PopulationFit(msgspec.Struct, kw_only=True, frozen=True):
         weights: stored weights when tokens share them.
         weight_bits: bits of the largest weight, sign included; 0 without weights.
         state_bits: bits of the widest sum, current or membrane, as proven.
-        state_words: words a neuron keeps from step to step: its membrane and the history of its temporal window.
-        payload_bits: bits of the largest number that it sends, as proven; 1 for spikes.
+        state_words: words a neuron keeps: its membrane, the history of its temporal window or of what it mixes over time, the
+            earlier steps of a chunk on the way in and out, and the sum of a current that it sends on without a neuron.
+        payload_bits: bits of the largest number that it sends, as proven, with its sign where it has one; 1 for spikes.
         shared_bytes: of the weights and tables when tokens share them.
         unshared_bytes: of the synapses when every token has its own, and of the tables.
         state_bytes: of all neurons' words.
@@ -111,8 +129,8 @@ def estimate(graph: Graph, chip: Chip) -> Fit:
 
 
 def _takes_something(population: Population) -> bool:
-    """Reshaping takes nothing: it is a matter of where spikes are sent."""
-    return any(isinstance(op, Lif | MaxPool2d | Add | InputTable | Readout) for op in population.ops)
+    """Reshaping takes nothing: it is a matter of where spikes are sent. A chunk of several steps waits for the last one."""
+    return any(not op.REARRANGES or (isinstance(op, Chunk | Unchunk) and op.steps > 1) for op in population.ops)
 
 
 def _most(entry: PopulationFit, without: str) -> int:
@@ -128,8 +146,10 @@ def _population(graph: Graph, population: Population, chip: Chip) -> PopulationF
     synapses, weights, weight_bits, tables = _synapses(graph, population)
     names = [name for op in population.ops for name in op.outputs]
     state_bits = max((graph.ranges[name].bits for name in names if graph.types[name].dtype == "int32"), default=0)
-    words = sum(1 if isinstance(op, Lif | Readout) else op.taps - 1 if isinstance(op, TemporalWindow) else 0 for op in population.ops)
-    payload = 0 if sent == graph.output else max(graph.ranges[sent].maximum.bit_length(), 1)
+    words = sum(state_words(op) for op in population.ops)
+    if graph.types[sent].dtype == "int32" and not isinstance(last, Readout):
+        words += 1
+    payload = 0 if sent == graph.output else max(_payload(graph, name) for name in population.outputs or (sent,))
     shared, unshared = ceil(weights * weight_bits / 8) + tables, ceil(synapses * weight_bits / 8) + tables
     state = ceil(neurons * words * chip.limits.state_bits.value / 8)
     outside = any(isinstance(op, InputTable) for op in population.ops) or _reads_pixels(graph, population, weight_bits, chip)
@@ -148,8 +168,14 @@ def _population(graph: Graph, population: Population, chip: Chip) -> PopulationF
         unshared_bytes=unshared,
         state_bytes=state,
         cores={} if outside else _cores(chip, neurons, shared, unshared, state),
-        problems=() if outside else tuple(_problems(population, chip, weight_bits, state_bits, payload)),
+        problems=() if outside else tuple(problems(graph, population, chip, weight_bits, state_bits, payload)),
     )
+
+
+def _payload(graph: Graph, name: str) -> int:
+    """Bits of what is sent: integers of any sign need one for it."""
+    interval = graph.ranges[name]
+    return interval.bits if interval.minimum < 0 else max(interval.maximum.bit_length(), 1)
 
 
 def _reads_pixels(graph: Graph, population: Population, weight_bits: int, chip: Chip) -> bool:
@@ -167,13 +193,20 @@ def _synapses(graph: Graph, population: Population) -> tuple[int, int, int, int]
             bits = max(bits, bits_needed(int(op.weight.min()), int(op.weight.max())))
             weights += op.weight.size
             synapses += _connections(graph, op)
-        elif isinstance(op, MaxPool2d | Add):  # a relay: weights of 1 from the window's neurons, or from both summands
-            senders = 9 if isinstance(op, MaxPool2d) else 2
+        elif isinstance(op, _RELAYS):  # weights of 1 from the window's neurons, from both sides, from all that is summed
+            senders = _senders(graph, op)
             synapses += senders * _product(graph.types[op.outputs[0]].shape[2:])
             weights, bits = weights + senders, max(bits, 2)
-        elif isinstance(op, Lookup):
-            tables += op.table.nbytes
+        elif isinstance(op, Lookup | TimeMix):
+            tables += (op.table if isinstance(op, Lookup) else op.matrix).nbytes
     return synapses, weights, bits, tables
+
+
+def _senders(graph: Graph, op: Op) -> int:
+    """Neurons that one relay listens to."""
+    if isinstance(op, ReduceSum):
+        return graph.types[op.inputs[0]].shape[op.axis] or 0
+    return 9 if isinstance(op, MaxPool2d) else 2
 
 
 def _connections(graph: Graph, op: Linear | Conv2d | Readout) -> int:
@@ -183,7 +216,7 @@ def _connections(graph: Graph, op: Linear | Conv2d | Readout) -> int:
         return op.weight.size * _product(places)
     height, width = (size or 0 for size in places)
     out, size, _, channels = op.weight.shape
-    reach = range(-(size // 2), size // 2 + 1)
+    reach = [op.dilation * tap for tap in range(-(size // 2), size // 2 + 1)]
     pairs = sum(max(height - abs(dy), 0) * max(width - abs(dx), 0) for dy in reach for dx in reach)
     return pairs * int(out * channels)
 
@@ -203,25 +236,3 @@ def _cores(chip: Chip, neurons: int, shared: int, unshared: int, state: int) -> 
         cores["memory_shared"] = ceil((shared + state) / limits.bytes_per_core.value)
         cores["memory_unshared"] = ceil((unshared + state) / limits.bytes_per_core.value)
     return cores
-
-
-def _problems(population: Population, chip: Chip, weight_bits: int, state_bits: int, payload: int) -> Iterator[str]:
-    """Say what of a population has no form on the chip."""
-    limits = chip.limits
-    if any(isinstance(op, MatMul) for op in population.ops):
-        yield "query by key and map by value multiply two activations; synapses hold weights, so there is no synapse for these products"
-    for what, bits, granted in (
-        ("weights", weight_bits, limits.weight_bits.value),
-        ("state", state_bits, limits.state_bits.value),
-        ("what it sends", payload, limits.payload_bits.value),
-    ):
-        if bits > granted:
-            yield f"{what} need{'' if what == 'weights' else 's'} {bits} bits of {granted}"
-    if chip.features.programmable_neurons.value:
-        return
-    if any(isinstance(op, Lookup) for op in population.ops):
-        yield "the attention denoiser is a table, which a fixed neuron does not look up"
-    if any(isinstance(op, TemporalWindow) and op.taps > 1 for op in population.ops):
-        yield "the temporal window shifts partial sums of past steps, which a fixed neuron does not keep"
-    if any(isinstance(op, Lif) for op in population.ops):
-        yield "the membrane leaks by a floor shift and fires at equality; the fixed neuron rounds toward zero and fires above its threshold"

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ds2ta_deploy.artifact import ParityEntry
 from ds2ta_deploy.graph.graph import Graph
-from ds2ta_deploy.graph.ops import Conv2d, Lif, Linear, Lookup, MatMul, Op, Readout, TemporalWindow
+from ds2ta_deploy.graph.ops import Chunk, Conv2d, Lif, Linear, Lookup, MatMul, Mul, Op, Readout, TemporalWindow, Threshold, TimeMix
 from ds2ta_deploy.graph.populations import Population, group
 from ds2ta_deploy.graph.ranges import beyond_float32, profile_of, prove
 from ds2ta_deploy.parity import ParityReport
@@ -32,6 +32,9 @@ class PopulationEntry(msgspec.Struct, omit_defaults=True, kw_only=True):
     leak_exact: bool | None = None
     table_range: tuple[int, int] | None = None
     table_entries: int | None = None
+    dilation: int | None = None
+    chunk_steps: int | None = None
+    matrix_range: tuple[int, int] | None = None
 
 
 class RangeEntry(msgspec.Struct):
@@ -50,7 +53,7 @@ class Report(msgspec.Struct, kw_only=True):
         schema: version of this format.
         graph: name of the graph.
         facts: the graph's facts.
-        memory: bytes of weights, biases, thresholds and tables.
+        memory: bytes of weights, biases, thresholds, tables and matrices over time.
         dense_operations: multiply-accumulates of one sample on an engine that skips nothing.
         populations: in graph order.
         ranges: proven interval of every value.
@@ -96,8 +99,8 @@ def build_report(graph: Graph, parity: ParityReport) -> Report:
 
 
 def memory(graph: Graph) -> dict[str, int]:
-    """Bytes of what is stored: weights, biases, thresholds, tables."""
-    totals = dict.fromkeys(("weight", "bias", "threshold", "table"), 0)
+    """Bytes of what is stored: weights, biases, thresholds, tables, matrices over time."""
+    totals = dict.fromkeys(("weight", "bias", "threshold", "table", "matrix"), 0)
     for op in graph:
         for name in totals:
             array = getattr(op, name, None)
@@ -107,13 +110,18 @@ def memory(graph: Graph) -> dict[str, int]:
 
 
 def dense_operations(graph: Graph, op: Op) -> int:
-    """Multiply-accumulates of one op for one sample when nothing is skipped."""
+    """Multiply-accumulates of one op for one sample when nothing is skipped; plain sums count nothing."""
     size = int(np.prod([size or 1 for size in graph.types[op.outputs[0]].shape]))
     match op:
         case Linear() | Conv2d():
             return size * int(np.prod(op.weight.shape[1:]))
         case MatMul():
-            return size * (graph.types[op.inputs[0]].shape[-1] or 0)
+            return size * op.terms(graph.types[op.inputs[0]])
+        case Mul():
+            return size
+        case TimeMix():
+            steps = len(op.matrix)
+            return size // steps * (steps * (steps + 1) // 2)
         case Readout():
             tokens = graph.types[op.inputs[0]].shape
             return size * (tokens[-1] or 0) * (tokens[0] or 0) * (tokens[2] or 0)
@@ -134,6 +142,7 @@ def _population(graph: Graph, population: Population) -> PopulationEntry:
         match op:
             case Linear() | Conv2d() | Readout():
                 entry.weight_shape, entry.weight_range = op.weight.shape, _extremes(op.weight)
+                entry.dilation = op.dilation if isinstance(op, Conv2d) and op.dilation > 1 else None
             case TemporalWindow() if op.taps > 1:
                 entry.taps, entry.decay, entry.guard_bits = op.taps, op.decay, op.guard_bits
                 entry.window_exact = not op.drops_bits(graph.types[op.inputs[0]].shape[0] or 1)
@@ -142,6 +151,12 @@ def _population(graph: Graph, population: Population) -> PopulationEntry:
                 entry.leak, entry.leak_exact = (op.leak_numerator, op.leak_shift), op.exact
             case Lookup():
                 entry.table_range, entry.table_entries = _extremes(op.table), op.table.shape[1]
+            case Threshold():
+                entry.threshold_range = _extremes(op.threshold)
+            case TimeMix():
+                entry.matrix_range = _extremes(op.matrix)
+            case Chunk():
+                entry.chunk_steps = op.steps
             case _:
                 continue
     return entry

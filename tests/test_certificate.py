@@ -128,6 +128,19 @@ def test_every_value_of_a_graph_is_certified(small_graph):
     assert all(entry.margin == entry.limit - entry.pair >= 0 for entry in certificate.products)
 
 
+def test_a_value_of_a_stream_is_what_it_is_stored_as(stream_graph):
+    kinds = {entry.value: entry.kind for entry in certify(stream_graph).bounds}
+    for name, kind in stream_graph.types.items():
+        if name != stream_graph.input_name:
+            assert (kinds[name] == "count") is (kind.dtype == "uint8"), name
+    currents = ["patch.stages.1.pooled", "patch.residual", "patch.tokens", "blocks.0.attn_residual", "blocks.0.attn.proj.current"]
+    assert {kinds[name] for name in currents} == {"current"}
+    sums = ["blocks.1.attn.key_value", "blocks.1.attn.context", "blocks.2.attn.relevance", "blocks.2.attn.mixed", "head.sum"]
+    assert {kinds[name] for name in sums} == {"accumulator"}
+    assert kinds["blocks.2.attn.saccade.spikes"] == kinds["blocks.2.attn.masked"] == kinds["blocks.0.attn.k.pooled"] == "count"
+    assert kinds["blocks.0.attn.input.membrane"] == "membrane"
+
+
 def test_the_profile_decides_what_there_is(small_graph):
     for profile, bits in (("cpu", 32), ("loihi", 24)):
         graph = Graph(**{**vars(frozen(small_graph)), "facts": {"profile": profile}})

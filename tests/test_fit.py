@@ -15,6 +15,7 @@ from ds2ta_deploy.chips import read_chip
 from ds2ta_deploy.fit import _connections, estimate
 from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.graph.populations import group
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,67 @@ def test_what_is_too_wide_is_said(small_graph):
         "weights need 9 bits of 8",
         "state needs 26 bits of 24",
     )
+
+
+@pytest.fixture(scope="module")
+def streams(stream_graph):
+    return {chip: estimate(stream_graph, read_chip(chip)) for chip in ("loihi1", "loihi2")}
+
+
+def test_synapses_into_a_stream_hold_their_sum(streams, stream_graph):
+    proj = entry(streams["loihi2"], "blocks.0.attn.proj")
+    assert (proj.state_words, proj.synapses, proj.weights) == (1, 12 * 8 * 8, 8 * 8)
+    assert proj.payload_bits == stream_graph.ranges["blocks.0.attn.proj.current"].bits  # of both signs
+    assert any(text.startswith("weights need 12 bits of") for text in proj.problems)
+    neuron = entry(streams["loihi2"], "blocks.0.attn.input")
+    assert (neuron.state_words, neuron.synapses, neuron.payload_bits, neuron.problems) == (1, 0, 1, ())
+
+
+def test_what_is_kept_of_earlier_steps(streams):
+    assert entry(streams["loihi2"], "blocks.2.attn.mix").state_words == 3 + 1  # the past, and the sum that is sent on
+    assert entry(streams["loihi2"], "blocks.1.attn").state_words == 3 * 1 + 1 + 1  # chunks of q, k, v and of what comes out; the membrane
+    assert entry(streams["loihi2"], "blocks.3.attn").state_words == 1
+
+
+def test_sums_and_selections_are_relays(streams):
+    assert entry(streams["loihi2"], "blocks.2.attn.key_total").synapses == 2 * 1 * 12
+    assert entry(streams["loihi2"], "blocks.0.attn.mask").synapses == 2 * 12 * 8
+    assert entry(streams["loihi2"], "blocks.0.attn.key_value.pool").synapses == 9 * 2 * 12 * 4
+
+
+def test_what_of_a_stream_has_no_form(streams):
+    def said(chip, name):
+        return " ".join(entry(streams[chip], name).problems)
+
+    assert "multiply two activations" in said("loihi2", "blocks.1.attn")
+    assert "numbers that are no spikes are multiplied" in said("loihi2", "blocks.2.attn.relevance")
+    assert said("loihi2", "blocks.0.attn.mask") == ""  # of spikes it is a threshold of 2
+    assert "the largest of several numbers" in said("loihi2", "patch.stages.1.pool")
+    assert said("loihi2", "blocks.0.attn.k.pool") == ""
+    for name, text in (
+        ("blocks.2.attn.mix", "present and past"),
+        ("blocks.2.attn.saccade", "has its threshold"),
+        ("blocks.1.attn", "chunk"),
+    ):
+        assert text in said("loihi1", name)
+        assert text not in said("loihi2", name)
+
+
+def test_only_what_moves_nothing_but_names_is_left_out(streams, stream_graph):
+    found = {part.name for part in streams["loihi2"].populations}
+    left_out = [op for op in stream_graph if op.REARRANGES and op.name in {population.name for population in group(stream_graph)}]
+    assert {op.name for op in left_out}.isdisjoint(found)
+    assert found | {op.name for op in left_out} == {population.name for population in group(stream_graph)}
+
+
+@given(st.integers(1, 7), st.integers(1, 7), st.sampled_from([1, 3, 5]), st.integers(1, 3))
+def test_connections_of_a_dilated_convolution_are_the_pairs_inside_the_picture(height, width, size, dilation):
+    table = ops.InputTable("t", ("images",), ("x",), table=np.zeros((1, 256), np.int16), still=1)
+    op = ops.Conv2d("c", ("x",), ("y",), weight=np.ones((1, size, size, 1), np.int8), dilation=dilation)
+    graph = Graph("g", "images", ops.ValueType((None, height, width, 1), "uint8"), (table, op), "y", 1.0)
+    taps = [dilation * tap for tap in range(-(size // 2), size // 2 + 1)]
+    places = itertools.product(range(height), range(width), taps, taps)
+    assert _connections(graph, op) == sum(0 <= y + dy < height and 0 <= x + dx < width for y, x, dy, dx in places)
 
 
 def test_cores_by_each_limit():

@@ -82,7 +82,9 @@ def test_a_window_is_exact_when_no_bit_is_dropped_in_the_steps_there_are(steps, 
 
 
 def test_memory_is_the_bytes_of_what_is_stored(report, small_graph):
-    arrays = {name: [getattr(op, name) for op in small_graph if hasattr(op, name)] for name in ("weight", "bias", "threshold", "table")}
+    arrays = {
+        name: [getattr(op, name) for op in small_graph if hasattr(op, name)] for name in ("weight", "bias", "threshold", "table", "matrix")
+    }
     assert report.memory == {name: sum(array.nbytes for array in held) for name, held in arrays.items()}
     assert memory(small_graph) == report.memory
     # 2 -> 8 channels of int16; 8 -> 8 twice of 3x3; q, k, v, proj; two MLP layers; the head: all int8
@@ -99,6 +101,31 @@ def test_dense_operations_are_what_plain_loops_would_do(small_graph):
     assert dense_operations(small_graph, by_name["blocks.0.attn.map_value"]) == 4 * 2 * 12 * 4 * 12
     assert dense_operations(small_graph, by_name["head"]) == 3 * 8 * 4 * 12
     assert dense_operations(small_graph, by_name["patch.residual.add"]) == 0
+
+
+def test_dense_operations_of_a_stream(stream_graph):
+    by_name = {op.name: op for op in stream_graph}
+    assert dense_operations(stream_graph, by_name["blocks.1.attn.key_value"]) == 2 * 2 * 4 * 4 * 24  # chunks of 24
+    assert dense_operations(stream_graph, by_name["blocks.1.attn.query_state"]) == 2 * 2 * 24 * 4 * 4
+    assert dense_operations(stream_graph, by_name["blocks.0.attn.key_value"]) == 4 * 12 * 8
+    assert dense_operations(stream_graph, by_name["blocks.2.attn.mix"]) == (1 + 2 + 3 + 4) * 2 * 12
+    assert dense_operations(stream_graph, by_name["patch.position.weights"]) == 4 * 4 * 3 * 8 * (9 * 8)
+    assert dense_operations(stream_graph, by_name["head.sum"]) == 0
+
+
+def test_the_populations_of_a_stream_are_described(stream_graph, small_inputs):
+    report = report_of(frozen(stream_graph), small_inputs)
+    assert (population(report, "patch.position").dilation, population(report, "patch.stages.1").dilation) == (2, None)
+    assert population(report, "patch.position").kind == "Synapses"
+    attention = population(report, "blocks.1.attn")
+    assert (attention.chunk_steps, attention.table_range, attention.leak) == (2, None, (1, 1))
+    matrix = next(op.matrix for op in stream_graph if op.name == "blocks.2.attn.mix")
+    assert population(report, "blocks.2.attn.mix").matrix_range == (matrix.min(), matrix.max())
+    threshold = next(op.threshold for op in stream_graph if op.name == "blocks.2.attn.saccade")
+    assert population(report, "blocks.2.attn.saccade").threshold_range == (threshold.min(), threshold.max())
+    assert "blocks.2.attn.saccade.spikes" in report.firing_rates
+    assert report.memory["matrix"] == matrix.nbytes
+    assert report.beyond_float32 == ()
 
 
 def test_the_total_is_the_sum(report, small_graph):

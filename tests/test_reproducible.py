@@ -12,19 +12,19 @@ from ds2ta_deploy.exporting import export
 #: SHA-256 of every file. They change when the exporter, the report or a writer's version does, and never with Python's.
 EXPECTED: dict[str, dict[str, str]] = {
     "images": {
-        "graph.safetensors": "59d8d64e9ba155122138c6a621cdddcfc722ad86822d918f1315663fcb6cc8b3",
-        "manifest.json": "cd9d31a882fc338788b1408b5d7284c05b7a8a0242b7bb00491bf0c48ed31c7b",
-        "model.onnx": "79995989c6c2eae05e210ba8eb85b7ba0b94b8d3287f80ac6d6ed645c2239493",
-        "report.json": "ee85063936ee886387eaf7c94aa4996900f7e022152a37016e5397ddb6b72705",
+        "graph.safetensors": "5bd8fb6582a4677f4f86c1e6f7b584666c248c2b4396ad61f755c81ee2b69e62",
+        "manifest.json": "a7373b545f9ffcbe9bd326c885da91bbcd815a3be8a381ad7b0dd64f350a4021",
+        "model.onnx": "c17b8cb57fc1a24bc54ba3bce253506141528d1a791cef112abdd24a40f6aa3f",
+        "report.json": "a9854a26cb722b4b476eb9da556c3dc1d776d720e34ced3684f8359d7b4a92e5",
         "vectors/expected.npz": "2bdd089ad37ff3496ff14ba67bf21e771a0b1e1f0c49d54f11debcbdd5346837",
         "vectors/hashes.json": "414a5f10cac9e756a0e4f49d025803531ac74e07d550a3a30a65eff2fb87d9cb",
         "vectors/inputs.npz": "2b7d5fbe75be7b4c58157d87a08384f7a604e0ee2f509a954ea67750753c71d8",
     },
     "frames, inlined": {
-        "graph.safetensors": "a8879556013ecefded3f95a8ce09c7e324b4d3b577724d20b8a1473624c61874",
-        "manifest.json": "3d156138870727bb509a9d5a5c486239878450f28ae8aabca7ce539ce7fc7c02",
-        "model.onnx": "097120d3d17baaf75cf29b3ece2437da2813603507a038c0ceb7e85b37fc780f",
-        "report.json": "f186b1b0f392d2bd52012d78dec90c911e8ea53a40d402163bbf229d6635da65",
+        "graph.safetensors": "8f307d4206d7fe3dfc0591297e6670a3e68baf9593ee3373fea879b0cfa87b22",
+        "manifest.json": "e44849658a5c8385b1b3a0dcdca344e7ea352ff48e17e924ceb65c5984be3069",
+        "model.onnx": "7316c72c571a0505335eb93bcff243daf7e724adb0a659a5b64cbc6f03dc1164",
+        "report.json": "9704283501f862dc22ac1bb72fb4ee835846fb54a6de47de73503a37eeffbc46",
         "vectors/expected.npz": "0d5ca4ca5dabc66881a546e571c6acd9312e7d1b10327e655dfeec058cf098db",
         "vectors/hashes.json": "91b5d20c6bdc1cdc466403a125bd0f68fc84316c6c31ab358bc08b99c56e7805",
         "vectors/inputs.npz": "f01eb21f57df5ec9bdd35dc788d0eeb2ed7a57b267d14568c76629744e796755",

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ds2ta_deploy.bisection.search import Located
 from ds2ta_deploy.errors import Ds2taError
 from ds2ta_deploy.graph.axes import axes_of, in_words
+from ds2ta_deploy.graph.clock import Clock
 from ds2ta_deploy.graph.fragment import Fragment, cut
 from ds2ta_deploy.graph.graph import Graph, store
 from ds2ta_deploy.graph.intervals import IntArray
@@ -23,7 +24,7 @@ class Operand:
     Attributes:
         name: dotted name.
         shape: of one sample, over all time steps.
-        agrees: whether both sides have the same integers, up to the time step of the divergence.
+        agrees: whether both sides have the same integers, up to the time step of the divergence, or the end of its chunk.
 
     """
 
@@ -105,16 +106,15 @@ def explain(graph: Graph, located: Located) -> Finding:
     divergence = located.divergence
     fragment = cut(graph, divergence.value, located.found)
     expected, found = located.expected, located.found
-    until = None if divergence.step is None else divergence.step + 1
-    operands = tuple(
-        # the first axis is time, or, of pictures, that of the one sample
-        Operand(name, expected[name].shape, bool(np.array_equal(expected[name][:until], found[name][:until])))
-        for name in fragment.reads
-    )
+    clock, last = Clock.of(graph), divergence.step
+    operands = []
+    for name in fragment.reads:  # the first axis is time, or, of pictures, that of the one sample
+        until = None if last is None else clock.until(name, clock.block(divergence.value, last))
+        operands.append(Operand(name, expected[name].shape, bool(np.array_equal(expected[name][:until], found[name][:until]))))
     given = {name: expected[name] for name in fragment.reads}
     place = place_in_sample(divergence.step, divergence.index)
-    axes = tuple(axis for axis in axes_of(graph)[divergence.value] if axis not in ("sample", "time step"))
-    return Finding(divergence, axes, fragment, operands, given, ask_op(fragment, given, place))
+    axes = tuple(axis for axis in axes_of(graph)[divergence.value] if axis not in ("sample", "time step", "chunk"))
+    return Finding(divergence, axes, fragment, tuple(operands), given, ask_op(fragment, given, place))
 
 
 def ask_op(fragment: Fragment, given: Trace, place: tuple[int, ...]) -> Own:

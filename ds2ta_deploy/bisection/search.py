@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ds2ta_deploy.artifact import Artifact
 from ds2ta_deploy.bisection.sides import Side, available, open_side
 from ds2ta_deploy.errors import Problem, UnsupportedError, UsageError
+from ds2ta_deploy.graph.clock import Clock
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ops import ValueType
 from ds2ta_deploy.parity import GOLDEN, Digest, Divergence, Progress, locate, samples_at_once
@@ -18,7 +19,7 @@ from ds2ta_deploy.runtimes.base import RUNTIMES, Trace
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
 from ds2ta_deploy.verification import golden_hashes, golden_inputs
 
-#: Where a divergence stands in the order: sample, time step, op (its outputs in order), index.
+#: Where a divergence stands in the order: sample, time step or chunk of them, op (its outputs in order), index.
 Order = tuple[int, float, int, tuple[int, ...]]
 
 
@@ -76,10 +77,10 @@ def bisect(
 ) -> Bisection:
     """Find the first place where a runtime differs from the baseline.
 
-    First means: the earliest sample; in it the earliest time step (values without time come after all steps); in that
-    the first op in graph order; in its outputs the first index. Every value that can be observed takes part, since a
-    wrong weight may change a product and no spike. An op reads nothing that comes later in this order: what it reads is
-    equal on both sides, and the op is where they part.
+    First means: the earliest sample; in it the earliest time step (the steps of a chunk are one, for each of them needs
+    all; values without time come after all steps); in that the first op in graph order; in its outputs the first index.
+    Every value that can be observed takes part, since a wrong weight may change a product and no spike. An op reads
+    nothing that comes later in this order: what it reads is equal on both sides, and the op is where they part.
 
     Args:
         artifact: what to search.
@@ -171,6 +172,7 @@ def first_divergence(
 
     """
     best: tuple[Order, Divergence] | None = None
+    clock = Clock.of(graph)
     for position, name in enumerate(graph.observable):
         if name not in expected or (partial and name not in found):
             continue
@@ -185,7 +187,7 @@ def first_divergence(
             here = locate(pair, name, want, have, axis, start)
             if here is None:
                 continue
-            order = (here.sample, math.inf if here.step is None else here.step, position, here.index)
+            order = (here.sample, math.inf if here.step is None else clock.block(name, here.step), position, here.index)
         if here is not None and (best is None or order < best[0]):
             best = order, here
     return best

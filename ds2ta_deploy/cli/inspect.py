@@ -90,6 +90,8 @@ def _describe(entry: "PopulationEntry", report: "Report") -> str:
     words = [f"[{' x '.join('batch' if size is None else str(size) for size in entry.shape)}]"]
     if entry.weight_shape is not None and entry.weight_range is not None:
         words.append(f"weights {' x '.join(map(str, entry.weight_shape))} in {_span(entry.weight_range)}")
+    if entry.dilation is not None:
+        words.append(f"dilation {entry.dilation}")
     if entry.threshold_range is not None:
         words.append(f"threshold {_span(entry.threshold_range)}")
     if entry.taps is not None:
@@ -97,6 +99,10 @@ def _describe(entry: "PopulationEntry", report: "Report") -> str:
         words.append(f"window {entry.taps} taps, shift {entry.decay}, guard bits {entry.guard_bits}{floors}")
     if entry.table_range is not None:
         words.append(f"table {entry.table_entries} entries in {_span(entry.table_range)}")
+    if entry.chunk_steps is not None:
+        words.append(f"chunks of {entry.chunk_steps} steps")
+    if entry.matrix_range is not None:
+        words.append(f"weights of present and past steps in {_span(entry.matrix_range)}")
     rate = report.firing_rates.get(f"{entry.name}.spikes")
     if rate is not None:
         words.append(f"fires {rate:.1%}")

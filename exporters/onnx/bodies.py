@@ -1,7 +1,8 @@
 """Bodies of the ``ai.ds2ta`` functions, in ONNX's own text form, made of standard integer ops only.
 
 What an op *means* is said by its class in ``ds2ta_deploy.graph.ops``; here it is spelled for engines
-that know nothing of it. House rules of these bodies:
+that know nothing of it: neurons, windows, tables and pictures here, products in ``product_bodies``, what only moves
+or compares in ``op_bodies``. House rules of all bodies:
 
 * ``x >> k`` is ``Div(BitwiseAnd(x, -2^k), 2^k)``: exact under truncating and flooring division alike.
 * Products are ``MatMulInteger`` of uint8 by int8. Wider integers are split into planes of 7 or 8 bits,
@@ -12,8 +13,6 @@ that know nothing of it. House rules of these bodies:
 """
 
 from collections.abc import Sequence
-
-from ds2ta_deploy.graph.products import MAP_PLANE_BITS, MAP_UPPER_ZERO, PLANE_BITS, UPPER_ZERO
 
 UINT8, INT8, INT32, INT64 = 2, 3, 6, 7
 
@@ -46,9 +45,9 @@ def join_time(value: str, parts: Sequence[str]) -> str:
     return f"{value} = Concat <axis = 0> ({', '.join(parts)})"
 
 
-def repeat_current() -> list[str]:
+def repeat(current: str = "current") -> list[str]:
     """``repeated``: the current of a still picture at every step."""
-    return ["repeats = Constant <value_ints: ints = @repeats> ()", "repeated = Tile (current, repeats)"]
+    return ["repeats = Constant <value_ints: ints = @repeats> ()", f"repeated = Tile ({current}, repeats)"]
 
 
 def lif(steps: int, *, numerator: bool) -> list[str]:
@@ -126,9 +125,9 @@ def lookup(entries: int) -> list[str]:
     return [*lines, "denoised = Reshape (found, shape)"]
 
 
-def neighbourhood(value: str, size: int) -> list[str]:
+def neighbourhood(value: str, size: int, dilation: int = 1) -> list[str]:
     """Gather the ``size x size`` neighbourhood of ``[T, B, H, W, C]`` into ``patches``, ``[T, B, H, W, size^2 C]``."""
-    margin = size // 2
+    margin = size // 2 * dilation
     pads = [0, 0, margin, margin, 0] * 2
     lines = [
         f"pads = Constant <value_ints: ints = {pads}> ()",
@@ -138,10 +137,11 @@ def neighbourhood(value: str, size: int) -> list[str]:
     parts = []
     for row in range(size):
         for column in range(size):
-            ends = [offset - size + 1 if offset < size - 1 else _END for offset in (row, column)]
+            starts = [offset * dilation for offset in (row, column)]
+            ends = [start - 2 * margin if start < 2 * margin else _END for start in starts]
             part = f"part_{row}_{column}"
             lines += [
-                f"start_{row}_{column} = Constant <value_ints: ints = [{row}, {column}]> ()",
+                f"start_{row}_{column} = Constant <value_ints: ints = {starts}> ()",
                 f"end_{row}_{column} = Constant <value_ints: ints = {ends}> ()",
                 f"{part} = Slice (padded, start_{row}_{column}, end_{row}_{column}, axes)",
             ]
@@ -149,107 +149,25 @@ def neighbourhood(value: str, size: int) -> list[str]:
     return [*lines, f"patches = Concat <axis = -1> ({', '.join(parts)})"]
 
 
-def spike_max_pool() -> list[str]:
-    """Body of SpikeMaxPool2d(spikes) -> (pooled): three rows of stride 2, then three columns."""
-    lines, value = [], "spikes"
-    for axis, kind in ((2, "row"), (3, "column")):
-        pads = [1 if position % 5 == axis else 0 for position in range(10)]
-        lines += [f"{kind}_pads = Constant <value_ints: ints = {pads}> ()", f"{kind}_padded = Pad ({value}, {kind}_pads)"]
-        lines += [f"{kind}_axis = Constant <value_ints: ints = [{axis}]> ()", f"{kind}_step = Constant <value_ints: ints = [2]> ()"]
+def max_pool(*, stride: int, axis: int) -> list[str]:
+    """Body of a pooling(inputs) -> (pooled): three neighbours along one axis, then along the next.
+
+    The padding repeats the edge, which changes no maximum, so that spikes, counts and currents of any sign are treated alike.
+    """
+    lines, value = [], "inputs"
+    for place, kind in ((axis, "row"), (axis + 1, "column")):
+        pads = [1 if position % 5 == place else 0 for position in range(10)]
+        lines += [f"{kind}_pads = Constant <value_ints: ints = {pads}> ()", f'{kind}_padded = Pad <mode = "edge"> ({value}, {kind}_pads)']
+        lines += [f"{kind}_axis = Constant <value_ints: ints = [{place}]> ()", f"{kind}_step = Constant <value_ints: ints = [{stride}]> ()"]
         for start, end in ((0, -2), (1, -1), (2, _END)):
             lines += [
                 f"{kind}_start_{start} = Constant <value_ints: ints = [{start}]> ()",
                 f"{kind}_end_{start} = Constant <value_ints: ints = [{end}]> ()",
             ]
             lines.append(f"{kind}_{start} = Slice ({kind}_padded, {kind}_start_{start}, {kind}_end_{start}, {kind}_axis, {kind}_step)")
-        value = "pooled" if axis == 3 else "rows"
+        value = "pooled" if place > axis else "rows"
         lines.append(f"{value} = Max ({', '.join(names(kind, 3))})")
     return lines
-
-
-def split_planes(value: str, bits: int, stem: str) -> list[str]:
-    """``value = stem_upper << bits + stem_lower`` with ``0 <= lower < 2^bits``, both still int32."""
-    return [
-        f"{stem}_low_mask = Constant <value = int32 {{{2**bits - 1}}}> ()",
-        f"{stem}_high_mask = Constant <value = int32 {{{-(2**bits)}}}> ()",
-        f"{stem}_unit = Constant <value = int32 {{{2**bits}}}> ()",
-        f"{stem}_lower = BitwiseAnd ({value}, {stem}_low_mask)",
-        f"{stem}_high_part = BitwiseAnd ({value}, {stem}_high_mask)",
-        f"{stem}_upper = Div ({stem}_high_part, {stem}_unit)",
-    ]
-
-
-def wide_product() -> list[str]:
-    """``product = patches @ weight`` for int32 patches and int16 weights of up to 14 bits, by 7-bit planes."""
-    lines = [f"weight_32 = Cast <to = {INT32}> (weight)"]
-    lines += split_planes("patches", PLANE_BITS, "x") + split_planes("weight_32", PLANE_BITS, "w")
-    lines += [
-        f"zero_32 = Constant <value = int32 {{{UPPER_ZERO}}}> ()",
-        f"zero_8 = Constant <value = uint8 {{{UPPER_ZERO}}}> ()",
-        "x_shifted = Add (x_upper, zero_32)",
-        f"x_upper_8 = Cast <to = {UINT8}> (x_shifted)",
-        f"x_lower_8 = Cast <to = {UINT8}> (x_lower)",
-        f"w_upper_8 = Cast <to = {INT8}> (w_upper)",
-        f"w_lower_8 = Cast <to = {INT8}> (w_lower)",
-        "upper_upper = MatMulInteger (x_upper_8, w_upper_8, zero_8)",
-        "upper_lower = MatMulInteger (x_upper_8, w_lower_8, zero_8)",
-        "lower_upper = MatMulInteger (x_lower_8, w_upper_8)",
-        "lower_lower = MatMulInteger (x_lower_8, w_lower_8)",
-        "high = Mul (upper_upper, x_unit)",
-        "high_mixed = Add (high, upper_lower)",
-        "mixed = Add (high_mixed, lower_upper)",
-        "mixed_scaled = Mul (mixed, x_unit)",
-        "product = Add (mixed_scaled, lower_lower)",
-    ]
-    return lines
-
-
-def heads_first(source: str, target: str, permutation: Sequence[int]) -> list[str]:
-    """``[T, B, N, D] -> [T, B, N, H, d]``, then the permutation."""
-    return [f"{source}_split = Reshape ({source}, split_shape)", f"{target} = Transpose <perm = {list(permutation)}> ({source}_split)"]
-
-
-def attention_context(*, one_plane: bool) -> list[str]:
-    """Scores, lookup and ``context = A V``, the map in one plane if its entries are proven uint8; Lookup is called by name."""
-    lines = [
-        "heads_scalar = Constant <value_int: int = @heads> ()",
-        "leading = Constant <value_ints: ints = [0, 0, 0]> ()",
-        "rest = Constant <value_ints: ints = [-1]> ()",
-        "first_axis = Constant <value_ints: ints = [0]> ()",
-        "heads_vector = Unsqueeze (heads_scalar, first_axis)",
-        "split_shape = Concat <axis = 0> (leading, heads_vector, rest)",
-        "merge_shape = Constant <value_ints: ints = [0, 0, 0, -1]> ()",
-        *heads_first("q", "query", (3, 0, 1, 2, 4)),
-        *heads_first("k", "key_u8", (3, 0, 1, 4, 2)),
-        *heads_first("v", "value_u8", (3, 0, 1, 2, 4)),
-        f"key = Cast <to = {INT8}> (key_u8)",
-        f"value = Cast <to = {INT8}> (value_u8)",
-        "scores_heads = MatMulInteger (query, key)",
-        "denoised_heads = @Lookup (scores_heads, table)",
-    ]
-    if one_plane:
-        lines += [f"map = Cast <to = {UINT8}> (denoised_heads)", "mixed = MatMulInteger (map, value)"]
-    else:
-        lines += [
-            f"map = Cast <to = {INT32}> (denoised_heads)",
-            *split_planes("map", MAP_PLANE_BITS, "map"),
-            f"upper_zero = Constant <value = int32 {{{MAP_UPPER_ZERO}}}> ()",
-            f"upper_zero_8 = Constant <value = uint8 {{{MAP_UPPER_ZERO}}}> ()",
-            "upper_shifted = Add (map_upper, upper_zero)",
-            f"upper_8 = Cast <to = {UINT8}> (upper_shifted)",
-            f"lower_8 = Cast <to = {UINT8}> (map_lower)",
-            "mixed_upper = MatMulInteger (upper_8, value, upper_zero_8)",
-            "mixed_lower = MatMulInteger (lower_8, value)",
-            "mixed_scaled = Mul (mixed_upper, map_unit)",
-            "mixed = Add (mixed_scaled, mixed_lower)",
-        ]
-    return [
-        *lines,
-        "mixed_tokens = Transpose <perm = [1, 2, 3, 0, 4]> (mixed)",
-        "context = Reshape (mixed_tokens, merge_shape)",
-        "scores = Transpose <perm = [1, 2, 0, 3, 4]> (scores_heads)",
-        "denoised = Transpose <perm = [1, 2, 0, 3, 4]> (denoised_heads)",
-    ]
 
 
 def readout() -> list[str]:

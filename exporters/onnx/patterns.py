@@ -1,15 +1,19 @@
-"""Recognise a population's parts by type and wiring, so that a body is never written for ops it does not fit."""
+"""Recognise the populations that have a fused body, by type and wiring, so that one is never written for ops it does not fit."""
 
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
 
-from ds2ta_deploy.errors import Problem, UnsupportedError
 from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.populations import Population
 
 #: Three splits, two products, table, merge, window, neuron.
 _ATTENTION_OPS = 9
+
+
+class _OtherWiringError(Exception):
+    """The population is not the one looked for."""
+
 
 Kind = TypeVar("Kind", bound=ops.Op)
 
@@ -20,7 +24,7 @@ class Weighted:
 
     synapse: ops.Linear | ops.Conv2d
     window: ops.TemporalWindow
-    repeats: bool
+    repeat: ops.Repeat | None
     neuron: ops.Lif
 
 
@@ -48,54 +52,49 @@ class Attention:
     neuron: ops.Lif
 
 
-def weighted(population: Population) -> Weighted:
-    """Return the parts of a linear or convolution population.
-
-    Raises:
-        UnsupportedError: DS2TA-230 when it is something else.
-
-    """
+def weighted(population: Population) -> Weighted | None:
+    """Return the parts of a linear or convolution population, taps side by side; None when it is something else."""
     parts = population.ops
-    chained = all(later.inputs == earlier.outputs[:1] for earlier, later in pairwise(parts))
+    if not all(later.inputs == earlier.outputs[:1] for earlier, later in pairwise(parts)) or not _inner_is_hidden(population):
+        return None
     match parts:
-        case (ops.Linear() | ops.Conv2d() as synapse, ops.TemporalWindow() as window, ops.Lif() as neuron) if chained:
-            return Weighted(synapse, window, repeats=False, neuron=neuron)
-        case (ops.Linear() | ops.Conv2d() as synapse, ops.TemporalWindow() as window, ops.Repeat(), ops.Lif() as neuron) if chained:
-            return Weighted(synapse, window, repeats=True, neuron=neuron)
+        case (ops.Linear() | ops.Conv2d() as synapse, ops.TemporalWindow() as window, ops.Lif() as neuron):
+            found = Weighted(synapse, window, None, neuron)
+        case (ops.Linear() | ops.Conv2d() as synapse, ops.TemporalWindow() as window, ops.Repeat() as repeat, ops.Lif() as neuron):
+            found = Weighted(synapse, window, repeat, neuron)
         case _:
-            raise unsupported(population)
+            return None
+    return None if isinstance(synapse, ops.Conv2d) and synapse.dilation > 1 else found
 
 
-def attention(population: Population) -> Attention:
-    """Return the parts of an attention population.
-
-    Raises:
-        UnsupportedError: DS2TA-230 when it is something else.
-
-    """
+def attention(population: Population) -> Attention | None:
+    """Return the parts of an attention with a table between its products; None when it is something else."""
     maker = {name: op for op in population.ops for name in op.outputs}
 
     def made_by(name: str, kind: type[Kind]) -> Kind:
         op = maker.get(name)
         if not isinstance(op, kind):
-            raise unsupported(population)
+            raise _OtherWiringError(name)
         return op
 
-    neuron = population.ops[-1]
-    if not isinstance(neuron, ops.Lif):
-        raise unsupported(population)
-    window = made_by(neuron.inputs[0], ops.TemporalWindow)
-    mixing = made_by(made_by(window.inputs[0], ops.MergeHeads).inputs[0], ops.MatMul)
-    lookup = made_by(mixing.inputs[0], ops.Lookup)
-    scoring = made_by(lookup.inputs[0], ops.MatMul)
-    query, key, value = (made_by(name, ops.SplitHeads) for name in (*scoring.inputs, mixing.inputs[1]))
-    plain = window.taps == 1 and not window.bias.any() and (scoring.transpose_right, mixing.transpose_right) == (1, 0)
-    if not plain or len(population.ops) != _ATTENTION_OPS or len({query.heads, key.heads, value.heads}) != 1:
-        raise unsupported(population)
+    try:
+        neuron = made_by(population.ops[-1].outputs[0], ops.Lif)
+        window = made_by(neuron.inputs[0], ops.TemporalWindow)
+        mixing = made_by(made_by(window.inputs[0], ops.MergeHeads).inputs[0], ops.MatMul)
+        lookup = made_by(mixing.inputs[0], ops.Lookup)
+        scoring = made_by(lookup.inputs[0], ops.MatMul)
+        query, key, value = (made_by(name, ops.SplitHeads) for name in (*scoring.inputs, mixing.inputs[1]))
+    except _OtherWiringError:
+        return None
+    plain = window.taps == 1 and not window.bias.any() and not scoring.transpose_left and not mixing.transpose_left
+    turned = (scoring.transpose_right, mixing.transpose_right) == (1, 0)
+    same_heads = len({query.heads, key.heads, value.heads}) == 1
+    if not (plain and turned and same_heads and len(population.ops) == _ATTENTION_OPS and _inner_is_hidden(population)):
+        return None
     return Attention((query.inputs[0], key.inputs[0], value.inputs[0]), scoring, mixing, lookup, window, query.heads, neuron)
 
 
-def unsupported(population: Population) -> UnsupportedError:
-    """Say that there is no ONNX form for these ops."""
-    kinds = ", ".join(type(op).__name__ for op in population.ops)
-    return UnsupportedError(Problem("DS2TA-230", f"there is no ONNX form for the population of {kinds}", population.name))
+def _inner_is_hidden(population: Population) -> bool:
+    """Whether others read the spikes only: the outputs of a fused body have fixed names."""
+    spikes = population.ops[-1].outputs[0]
+    return all(name == spikes for name in population.outputs)

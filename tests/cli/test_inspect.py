@@ -1,9 +1,10 @@
 import json
 
 import pytest
-from support import read_manifest, replaced, rewrite, write_manifest
+from support import frozen, read_manifest, replaced, rewrite, write_manifest
 
 from ds2ta_deploy.artifact import GRAPH, REPORT
+from ds2ta_deploy.exporting import export
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.populations import group
 
@@ -29,6 +30,23 @@ def test_every_population_is_shown_with_what_it_holds(cli, small_artifact, small
     (query,) = [line for line in lines if line.strip().startswith("q: ")]
     assert "window 3 taps, shift 1, guard bits 2," in query
     assert "(floors)" not in query
+
+
+def test_the_populations_of_a_stream_are_shown(cli, stream_graph, small_inputs, tmp_path):
+    out = export(frozen(stream_graph), "onnx", tmp_path / "out", inputs=small_inputs).path
+    shown = cli("inspect", out)
+    assert (shown.code, shown.err) == (0, "")
+    lines = [line.strip() for line in shown.out.splitlines()]
+    assert any(
+        line.startswith("position: Synapses [4 x batch x 4 x 3 x 8], weights 8 x 3 x 3 x 8") and "dilation 2" in line for line in lines
+    )
+    assert any(line.startswith("attn: SpikingAttention") and "chunks of 2 steps" in line for line in lines)
+    assert any(line.startswith("mix: TimeMix") and "weights of present and past steps in " in line for line in lines)
+    assert any(line.startswith("saccade: Threshold") and "threshold " in line and "fires " in line for line in lines)
+    assert "0 different" in shown.out
+    certified = cli("inspect", out, "--certificate")
+    assert (certified.code, certified.err) == (0, "")
+    assert "blocks.1.attn.query_state" in certified.out
 
 
 def test_the_origin_is_shown(cli, tiny_artifact):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ds2ta_deploy.errors import UnsupportedError
 from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.serialize import _own_fields
@@ -135,9 +136,10 @@ def heads(graph: Graph) -> Iterator[tuple[Fault, Graph]]:
             yield Fault("swapped heads", f"{op.name}/table"), with_fields(graph, op.name, table=np.roll(op.table, 1, axis=0))
         if isinstance(op, ops.SplitHeads):
             neuron = makers[op.inputs[0]]
+            if not isinstance(neuron, ops.Lif):
+                continue  # heads of masks and pooled maps are not made by a layer alone
             window = makers[neuron.inputs[0]]
             weights = makers[window.inputs[0]]
-            assert isinstance(neuron, ops.Lif)
             assert isinstance(window, ops.TemporalWindow)
             assert isinstance(weights, ops.Linear)
             width = len(neuron.threshold) // op.heads
@@ -153,11 +155,41 @@ def heads(graph: Graph) -> Iterator[tuple[Fault, Graph]]:
 def comparisons(graph: Graph) -> Iterator[tuple[Fault, Graph]]:
     """Yield ``>`` for ``>=`` in every neuron: of integers, that is a threshold one higher."""
     for op in graph:
-        if isinstance(op, ops.Lif):
+        if isinstance(op, ops.Lif | ops.Threshold):
             yield Fault(MORE_THAN, op.name), with_fields(graph, op.name, threshold=op.threshold + np.int32(1))
+
+
+def arrangements(graph: Graph) -> Iterator[tuple[Fault, Graph]]:
+    """Yield every dilation, stride, axis and chunk that may be another one, sides of products swapped or turned, past steps forgotten."""
+    other = {
+        "dilation": (1, 2, 3),
+        "stride": (1, 2),
+        "axis": (2, 3, 4),
+        "steps": (1, 2, 4),
+        "transpose_left": (0, 1),
+        "transpose_right": (0, 1),
+    }
+    for op in graph:
+        for name, values in other.items():
+            for value in values:
+                if name in _own_fields(type(op)) and value != getattr(op, name):
+                    yield from _if_well_formed("arrangement", f"{op.name}/{name}", with_fields(graph, op.name, **{name: value}))
+        if isinstance(op, ops.MatMul):
+            yield from _if_well_formed("swapped sides", op.name, with_fields(graph, op.name, inputs=op.inputs[::-1]))
+        if isinstance(op, ops.TimeMix):
+            yield Fault("forgotten past", op.name), with_fields(graph, op.name, matrix=np.diag(np.diag(op.matrix)))
+
+
+def _if_well_formed(kind: str, place: str, graph: Graph) -> Iterator[tuple[Fault, Graph]]:
+    """Yield the faulty graph unless its shapes cannot be."""
+    try:
+        assert graph.types
+    except UnsupportedError:
+        return
+    yield Fault(kind, place), graph
 
 
 def structural(graph: Graph) -> Iterator[tuple[Fault, Graph]]:
     """Yield every structural fault that a graph can express."""
-    for faults in (shifts, windows, residuals, heads, comparisons):
+    for faults in (shifts, windows, residuals, heads, comparisons, arrangements):
         yield from faults(graph)

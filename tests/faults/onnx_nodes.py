@@ -81,7 +81,7 @@ def _environments(model: onnx.ModelProto) -> dict[str, list[Environment]]:
 
     def visit(nodes: Sequence[onnx.NodeProto], environment: Environment) -> None:
         for node in nodes:
-            if node.op_type in functions:
+            if node.domain and node.op_type in functions:
                 passed = {attribute.name: _attribute(attribute, environment) for attribute in node.attribute}
                 found[node.op_type].append(passed)
                 visit(functions[node.op_type].node, passed)

@@ -27,6 +27,12 @@ def equivalent(graph: Graph, fault: Fault) -> str | None:
             reason = "int32 drops the bit behind the guard bits" if moved % 2**32 == 0 else None
         case ops.TemporalWindow() if fault.field in ("taps", "decay"):
             reason = _no_tap_changes(graph, op, fault)
+        case ops.TimeMix() if fault.field == "matrix" and fault.index:
+            interval = graph.ranges[op.inputs[0]]
+            reason = "what it weights is 0, by proof" if interval.minimum == interval.maximum == 0 else None
+        case ops.Threshold() if fault.field == "threshold" and fault.index:
+            interval, ends = graph.ranges[op.inputs[0]], sorted((int(op.threshold[fault.index]), fault.value))
+            reason = "no sum lies between the thresholds, by proof" if interval.maximum < ends[0] or interval.minimum >= ends[1] else None
         case ops.Lif() if fault.field in ("leak_shift", "leak_numerator"):
             reason = _no_leak_changes(graph, op, fault)
         case _:
@@ -72,7 +78,8 @@ def leaks_whole(graph: Graph, neuron: ops.Lif, step: int) -> bool:
     repeated = isinstance(window, ops.Repeat)
     while isinstance(window, ops.Repeat):
         window = makers[window.inputs[0]]
-    assert isinstance(window, ops.TemporalWindow)
+    if not isinstance(window, ops.TemporalWindow):
+        return False  # of a stream nothing of the kind is known
     zeros = 64
     for t in range(step + 1):
         lags = 0 if repeated else min(window.taps - 1, t)
@@ -88,6 +95,8 @@ def unexcited(graph: Graph, trace: Trace, inputs: NDArray[np.uint8], fault: Faul
     """
     op = next((op for op in graph if op.name == fault.op), None)
     values = {**trace, graph.input_name: inputs}
+    if op is not None:
+        values[op.inputs[0]] = _seen(graph, values, op.inputs[0])
     match op:
         case ops.Linear() | ops.Readout() if fault.field == "weight" and fault.index:
             return None if values[op.inputs[0]][..., fault.index[1]].any() else "the input's neuron never fires"
@@ -100,6 +109,15 @@ def unexcited(graph: Graph, trace: Trace, inputs: NDArray[np.uint8], fault: Faul
             return None if ((membrane >= first) & (membrane < last)).any() else "no membrane met lies between the thresholds"
         case ops.Lif() if fault.kind == MORE_THAN:
             return None if (values[op.outputs[1]] == op.threshold).any() else "no membrane met is at its threshold"
+        case ops.Threshold() if fault.field == "threshold" and fault.index:
+            (step,), seen = fault.index, values[op.inputs[0]]
+            first, last = sorted((int(op.threshold[step]), fault.value))
+            return None if ((seen[step] >= first) & (seen[step] < last)).any() else "no sum met lies between the thresholds"
+        case ops.Threshold() if fault.kind == MORE_THAN:
+            shape = (-1, *[1] * (values[op.inputs[0]].ndim - 1))
+            return None if (values[op.inputs[0]] == op.threshold.reshape(shape)).any() else "no sum met is at its threshold"
+        case ops.TimeMix() if fault.field == "matrix" and fault.index:
+            return None if values[op.inputs[0]][fault.index[1]].any() else "what it weights is 0"
         case ops.Lookup() if fault.field == "table" and fault.index:
             head, entry = fault.index
             return None if (values[op.inputs[0]][:, :, head] == entry).any() else "no score is this index"
@@ -110,11 +128,20 @@ def unexcited(graph: Graph, trace: Trace, inputs: NDArray[np.uint8], fault: Faul
             return None
 
 
+def _seen(graph: Graph, values: Trace, name: str) -> NDArray[np.integer]:
+    """Return a value, or make a mere view of others, which no trace holds."""
+    if name in values:
+        return values[name]
+    op = next(op for op in graph if name in op.outputs)
+    made = op.execute(*(_seen(graph, values, read).astype(np.int64) for read in op.inputs))
+    return made[op.outputs.index(name)]
+
+
 def _seen_by_tap(op: ops.Conv2d, value: NDArray[np.integer], index: tuple[int, ...]) -> NDArray[np.integer]:
     """Return the inputs that one weight of a convolution is ever multiplied with."""
     _, row, column, channel = index
-    size = op.weight.shape[1]
-    cut = []
-    for offset, length in ((row - size // 2, value.shape[2]), (column - size // 2, value.shape[3])):
+    middle, cut = op.weight.shape[1] // 2, []
+    for tap, length in ((row, value.shape[2]), (column, value.shape[3])):
+        offset = op.dilation * (tap - middle)
         cut.append(slice(max(offset, 0), length + min(offset, 0)))
     return value[:, :, cut[0], cut[1], channel]

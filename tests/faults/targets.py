@@ -189,11 +189,12 @@ class OnnxFile(Target):
     def names(self) -> dict[str, str]:
         """``<op>/<field>`` -> name of the initializer; those that the graph has not are under their own name."""
         names = {
-            f"{op.name}/{field}": f"{population.name}.{field}"
+            f"{op.name}/{field}": name
             for population in group(self.graph)
             for op in population.ops
             for field in op.ARRAYS
-            if f"{population.name}.{field}" in self.initializers
+            for name in (f"{population.name}.{field}", f"{op.name}.{field}")
+            if name in self.initializers
         }
         return names | {"/".join(name.rsplit(".", 1)): name for name in self.initializers if name not in names.values()}
 

@@ -10,13 +10,16 @@ import builders
 import numpy as np
 import pytest
 from faults.catalogue import Fault, bit_flips, off_by_one, with_element, with_fields
+from faults.inputs import exciting_inputs
 from faults.reasons import equivalent, leaks_whole
 from faults.score import Score, score_data, score_structural
 from faults.targets import TARGETS, GraphFile, LavaGraph, OnnxFile
-from support import copy_artifact
+from stream_graph import build_stream_graph
+from support import copy_artifact, frozen
 
 from ds2ta_deploy.artifact import GOLDEN_INPUTS, Artifact
 from ds2ta_deploy.errors import Ds2taError
+from ds2ta_deploy.exporting import export
 from ds2ta_deploy.graph import ops
 from ds2ta_deploy.verification import golden_inputs, verify
 
@@ -59,6 +62,29 @@ def test_structural_faults_are_caught(excited, shown, kind, every):
     assert_explained(score, 90 // every)
     assert score.unexcited == {}
     assert {"> for >=", "dropped residual", "shift ±1", "swapped heads", "window ±1"} <= set(score.rows)
+
+
+@pytest.fixture(scope="module")
+def excited_stream(tmp_path_factory):
+    """Return an artifact of the graph with all that other families are made of."""
+    graph = frozen(build_stream_graph())
+    out = tmp_path_factory.mktemp("excited") / "stream"
+    return export(graph, "onnx", out, inputs=exciting_inputs(graph, 50), runtimes=["onnxruntime"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "every", "least"),
+    [(GraphFile, 21, 10), (OnnxFile, 61, 5), *(pytest.param(kind, 1, 200, marks=pytest.mark.long) for kind in (GraphFile, OnnxFile))],
+)
+def test_faults_in_a_stream_are_caught(excited_stream, shown, kind, every, least):
+    target = kind(excited_stream)
+    structure = score_structural(target, every)
+    data = score_data(target, [*off_by_one(target.tensors, 1, seed=0), *bit_flips(target.tensors, 120, seed=0)][::every])
+    for score, what in ((structure, "structure"), (data, "changed integers")):
+        shown(score, f"{target.name} of a stream: {what}")
+        assert score.survivors == []
+        assert score.contradictions == []
+        assert score.total.faults >= (least if score is structure else 3)
 
 
 @pytest.mark.long

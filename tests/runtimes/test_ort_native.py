@@ -1,12 +1,15 @@
 """ONNX Runtime with the native library's kernels: the same integers as the graph, from the file that everyone else runs too."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 from builders import EVENTS, assert_fires, build_small_graph, pixels_for, small_inputs, tiny_config, trace_of
+from stream_graph import build_stream_graph
 from support import assert_all_equal, attention_on_counts, frozen, some_manifest, spiking_chain
 
 from ds2ta_deploy.artifact import GRAPH, MODEL, Artifact
@@ -16,7 +19,7 @@ from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.runtimes.base import RUNTIMES, open_runtime
 from ds2ta_deploy.runtimes.native import library
 from ds2ta_deploy.runtimes.ort import OnnxRuntime
-from ds2ta_deploy.runtimes.ort_native import OnnxNativeRuntime
+from ds2ta_deploy.runtimes.ort_native import KERNELS, OnnxNativeRuntime
 from ds2ta_deploy.staging import stage
 
 pytestmark = pytest.mark.skipif(library.library_path() is None, reason="the native library was not built: there is no C compiler")
@@ -101,8 +104,6 @@ def test_windows_leaks_and_counts(steps, counts, window):
 @pytest.mark.slow
 def test_the_bundled_network(tmp_path):
     pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
-    from pathlib import Path
-
     from ds2ta_deploy.cli.main import group, run
 
     example = Path(__file__).parents[2] / "examples" / "fashion_mnist"
@@ -111,6 +112,28 @@ def test_the_bundled_network(tmp_path):
     parity = {entry.runtime: entry for entry in Artifact.open(tmp_path / "out").manifest.parity}
     assert parity["onnxruntime-native"].different == 0
     assert parity["onnxruntime-native"].integers >= 5 * 10**7
+
+
+@pytest.mark.parametrize("still", [True, False])
+@pytest.mark.parametrize("inline", [False, True])
+def test_what_has_no_kernel_is_computed_by_its_body(still, inline):
+    graph, inputs = build_stream_graph(still=still), small_inputs(still=still)
+    expected = trace_of(graph, inputs)
+    assert_fires(expected)
+    opened = OnnxNativeRuntime(to_onnx(graph, inline=inline).SerializeToString(), graph)
+    assert_all_equal(expected, opened.trace(inputs, graph.observable))
+
+
+def test_the_functions_with_kernels_are_those_that_the_library_registers():
+    source = Path(library.__file__).parent / "src" / "onnx_door.c"
+    layers = source.read_text().split("LAYERS[] = {")[1].split("\n};")[0]
+    assert set(re.findall(r'\{"(\w+)"', layers)) == KERNELS
+
+
+def test_more_steps_than_a_kernel_runs_are_said_at_once():
+    graph, _ = spiking_chain(65)
+    with pytest.raises(UnsupportedError, match=r"DS2TA-243 \[conv\].*at most 64 time steps"):
+        OnnxNativeRuntime(to_onnx(graph).SerializeToString(), graph)
 
 
 # --- who computes ----------------------------------------------------------------------------------------------------
@@ -166,7 +189,7 @@ def test_counts_in_an_attention_are_said_to_need_the_bodies():
     graph, inputs = attention_on_counts(1)
     data = to_onnx(graph).SerializeToString()
     assert_all_equal(trace_of(graph, inputs), OnnxRuntime(data, graph).trace(inputs, graph.observable))
-    with pytest.raises(UnsupportedError, match=r"DS2TA-243 .*counts of 1 bits"):
+    with pytest.raises(UnsupportedError, match=r"DS2TA-243 .*counts up to 2"):
         OnnxNativeRuntime(data, graph)
     session = OnnxNativeRuntime.load(onnx.load_model_from_string(data))  # as whoever registers the library alone
     with pytest.raises(Exception, match=r"counts above 1.* runs without this library"):

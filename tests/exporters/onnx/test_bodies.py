@@ -6,7 +6,7 @@ from builders import assert_fires
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ds2ta_deploy.exporters.onnx import bodies
+from ds2ta_deploy.exporters.onnx import bodies, product_bodies
 from ds2ta_deploy.exporters.onnx.functions import FunctionLibrary
 from ds2ta_deploy.graph import ops
 
@@ -152,7 +152,11 @@ def test_neighbourhoods_times_weights_are_the_convolution(check_function, size, 
 
 def wide_library(size):
     library = FunctionLibrary()
-    body = [f"inputs_32 = Cast <to = {bodies.INT32}> (inputs)", *bodies.neighbourhood("inputs_32", size), *bodies.wide_product()]
+    body = [
+        f"inputs_32 = Cast <to = {bodies.INT32}> (inputs)",
+        *bodies.neighbourhood("inputs_32", size),
+        *product_bodies.plane_product("patches", "weight", (2, 2)),
+    ]
     return library, library.add("Wide", ["inputs", "weight"], ["product"], [], body, "")
 
 
@@ -190,8 +194,8 @@ def test_pooling_takes_maxima_of_pictures_of_any_size(check_function, height, wi
     (pooled,) = ops.MaxPool2d("m", ("s",), ("p",)).execute(spikes.astype(np.int64))
     assert pooled.shape[2:4] == ((height + 1) // 2, (width + 1) // 2)
     library = FunctionLibrary()
-    op_type = library.add("SpikeMaxPool2d", ["spikes"], ["pooled"], [], bodies.spike_max_pool(), "")
-    check_function(library, op_type, {"spikes": spikes}, {"pooled": pooled}, ["uint8"])
+    op_type = library.add("SpikeMaxPool2d", ["inputs"], ["pooled"], [], bodies.max_pool(stride=2, axis=2), "")
+    check_function(library, op_type, {"inputs": spikes}, {"pooled": pooled}, ["uint8"])
 
 
 @pytest.mark.parametrize("still", [True, False])
@@ -252,7 +256,7 @@ def test_attention_maps_and_context_are_those_of_the_ops(check_function, shape, 
     library = FunctionLibrary()
     lookup = library.add("Lookup", ["scores", "table"], ["denoised"], [], bodies.lookup(depth + 1), "")
     assert lookup == "Lookup"
-    body = bodies.attention_context(one_plane=limits[0] >= 0 and limits[1] <= 255)
+    body = product_bodies.attention_context(one_plane=limits[0] >= 0 and limits[1] <= 255)
     op_type = library.add("Context", ["q", "k", "v", "table"], ["context", "denoised", "scores"], ["heads"], body, "")
     expected = attention(q, k, v, table, heads)
     assert expected["scores"].max() == depth
@@ -266,7 +270,8 @@ def test_the_map_and_the_value_are_not_reassociated(check_function):
     table = np.array([[0, 1, 2, 3, -5]], np.int16)
     library = FunctionLibrary()
     library.add("Lookup", ["scores", "table"], ["denoised"], [], bodies.lookup(5), "")
-    op_type = library.add("Context", ["q", "k", "v", "table"], ["context"], ["heads"], bodies.attention_context(one_plane=False), "")
+    body = product_bodies.attention_context(one_plane=False)
+    op_type = library.add("Context", ["q", "k", "v", "table"], ["context"], ["heads"], body, "")
     expected = {"context": np.array([[[[-5, -5, -10, 0], [-5, -5, -10, 0]]]])}
     check_function(library, op_type, {"q": q, "k": k, "v": v, "table": table}, expected, ["int32"], heads=1)
 
@@ -278,7 +283,7 @@ def test_the_map_and_the_value_are_not_reassociated(check_function):
 def test_planes_put_together_again_are_the_integer(check_function, bits):
     values = np.array([-(2**31), -(2**15), -129, -128, -127, -1, 0, 1, 127, 128, 255, 256, 2**15, 2**31 - 1], np.int32)
     library = FunctionLibrary()
-    body = [*bodies.split_planes("x", bits, "p"), "upper = Identity (p_upper)", "lower = Identity (p_lower)"]
+    body = [*product_bodies.split_planes("x", bits, "p"), "upper = Identity (p_upper)", "lower = Identity (p_lower)"]
     op_type = library.add("Planes", ["x"], ["upper", "lower"], [], body, "")
     wide = values.astype(np.int64)
     expected = {"upper": wide >> bits, "lower": wide & (2**bits - 1)}

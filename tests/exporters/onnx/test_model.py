@@ -163,10 +163,11 @@ def test_functions_stand_before_those_that_call_them(small_graph):
         ("Lif", "V[t] = ((V[t-1] (1 - s[t-1])) * leak_numerator >> leak_shift) + current[t], s[t] = V[t] >= threshold."),
         ("TemporalWindow", "current[t] = sum_{m=0}^{min(t, TAW-1)} ((product[t-m] << g) >> tau m) + (bias << g); >> floors."),
         ("Lookup", "A[h, i, j] = table[h, S[h, i, j]]"),
-        ("SpikingAttention", "S = Q K^T or O = A V"),
+        ("SpikingAttention", "S = Q K^T, O = A V, M = K^T V or O = Q M"),
         ("SpikingLinear", "product[t, b, n] = W x[t, b, n]"),
-        ("SpikingConv2d", "product[y, x] = sum_{i,j} W[:, i, j] in[y + i - k//2, x + j - k//2]"),
+        ("SpikingConv2d", "product[y, x] = sum_{i,j} W[:, i, j] in[y + r (i - k//2), x + r (j - k//2)]"),
         ("Readout", "logits = sum_t sum_n W x[t, n] + bias"),
+        ("SpikingConv2d", "Here k = 3, r = 1."),
         ("InputTable", "out[..., c] = table[c, in[..., c]]"),
     ],
 )
@@ -175,8 +176,26 @@ def test_viewers_see_the_equation_of_every_function(small_graph, name, equation)
     assert equation in about
 
 
-def test_what_viewers_see_is_plain_text_and_explains_every_attribute(small_graph):
-    for function in to_onnx(small_graph).functions:
+@pytest.mark.parametrize(
+    ("name", "equation"),
+    [
+        ("SpikingNeuron", "s[t] = V[t] >= threshold."),
+        ("LinearSynapses", "product[t, b, n] = W x[t, b, n]"),
+        ("ComposedSpikingAttention", "out[c, b, h, i N + n] = in[c steps + i, b, h, n]"),
+        ("TimeMix", "H[t] = sum over s <= t of matrix[t, s] x[s]"),
+        ("Threshold", "s[t] = x[t] >= threshold[t]"),
+        ("AxisSum", "out = sum over axis of in"),
+        ("AxisSum", "Here axis = 2."),
+        ("MaxPool2d", "out[y, x] = max over i, j in -1..1 of in[stride y + i, stride x + j]"),
+    ],
+)
+def test_viewers_see_the_equations_of_a_streams_functions(stream_graph, name, equation):
+    (about,) = [function.doc_string for function in to_onnx(stream_graph).functions if function.name == name]
+    assert equation in about
+
+
+def test_what_viewers_see_is_plain_text_and_explains_every_attribute(small_graph, stream_graph):
+    for function in (*to_onnx(small_graph).functions, *to_onnx(stream_graph).functions):
         assert not {"``", ":attr:", ":class:", "Attributes:"} & set(function.doc_string.replace("\n", " ").split(" "))
         assert "`" not in function.doc_string
         assert not any(line.startswith(" ") for line in function.doc_string.splitlines())
@@ -225,7 +244,8 @@ def test_the_same_graph_gives_the_same_bytes(model):
 
 def in_another_process(program, *flags):
     """Run a program in a Python that differs in all that must not matter."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
+    places = [str(Path(__file__).parents[2]), str(Path(ds2ta_deploy.__file__).parents[1])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
     command = [sys.executable, *flags, "-c", program]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd="/")
 

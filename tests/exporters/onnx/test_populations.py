@@ -133,7 +133,8 @@ def test_every_value_when_the_first_layer_is_at_the_limit_of_its_planes():
     assert_exported_equal(replaced(graph, "conv", threshold=threshold), inputs)
 
 
-def test_the_emitter_knows_every_op_that_a_graph_can_hold(small_graph):
-    assert {type(op) for op in small_graph} == set(ops.OPS.values())
-    assert all(isinstance(node, onnx.NodeProto) for node in emit(small_graph).nodes)
-    assert {node.domain for node in emit(small_graph).nodes} == {"", DOMAIN}
+def test_the_emitter_knows_every_op_that_a_graph_can_hold(small_graph, stream_graph):
+    assert {type(op) for graph in (small_graph, stream_graph) for op in graph} == set(ops.OPS.values())
+    for graph in (small_graph, stream_graph):
+        assert all(isinstance(node, onnx.NodeProto) for node in emit(graph).nodes)
+        assert {node.domain for node in emit(graph).nodes} == {"", DOMAIN}

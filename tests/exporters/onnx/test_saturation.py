@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from compositions import build
 from support import assert_exported_equal, assert_refused, attention_on_counts, replaced, spiking_chain
 
 from ds2ta_deploy.graph import ops
@@ -53,18 +54,49 @@ def test_attention_on_small_counts_is_exact(doublings):
 def test_attention_on_counts_is_exact_up_to_where_its_map_times_the_values_could_saturate():
     # the map's lower plane reaches 255: 2 * 255 * 64 = 32640, 2 * 255 * 128 does not fit; nor does 128 in int8
     assert_exported_equal(*attention_on_counts(6))
-    assert_refused(attention_on_counts(7)[0], "DS2TA-231", "attn")
+    assert_refused(attention_on_counts(7)[0], "DS2TA-231", "attn.map_value")
 
 
 @pytest.mark.parametrize("counted", ["q", "k", "v"])
-def test_one_large_operand_is_enough_to_be_refused_where_it_becomes_int8(counted):
-    # spikes times counts of 128 fit in 16 bits, but a key or value of 128 is no int8; queries stay uint8
+def test_one_large_operand_is_enough_to_be_refused_where_a_map_meets_it(counted):
+    # spikes times counts of 128 fit in 16 bits; a key of 128 is no int8 and is cut in two, a value of 128 stands beside a map
     graph, inputs = attention_on_counts(7, counted=counted)
-    if counted == "q":
+    if counted == "v":
+        assert_refused(graph, "DS2TA-231", "attn.map_value")
+    else:
+        assert_exported_equal(graph, inputs)
+    assert_exported_equal(*attention_on_counts(6, counted=counted))
+
+
+@pytest.mark.parametrize("largest", [8191, 8192])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_weights_of_14_bits_that_read_spikes_are_exact_and_wider_ones_refused(largest, sign):
+    graph, inputs = build("wide and dilated")
+    weight = next(op.weight for op in graph if op.name == "wide.weights").copy()
+    weight[3, 2] = sign * largest
+    graph = replaced(graph, "wide.weights", weight=weight)
+    if largest == 8191:
         assert_exported_equal(graph, inputs)
     else:
-        assert_refused(graph, "DS2TA-231", "attn")
-    assert_exported_equal(*attention_on_counts(6, counted=counted))
+        assert_refused(graph, "DS2TA-231", "wide.weights")
+
+
+@pytest.mark.parametrize("counts", [7, 8])
+def test_wide_weights_read_counts_as_far_as_their_lower_plane_allows(counts):
+    # 2 * 128 * 127 = 32512
+    graph, inputs = spiking_chain(2, counts=7)
+    if counts == 8:
+        (linear,) = [op for op in graph if isinstance(op, ops.Linear)]
+        more = ops.Add("more", ("double.6", "double.0"), ("more",))
+        place = graph.ops.index(linear)
+        graph = dataclasses.replace(graph, ops=(*graph.ops[:place], more, *graph.ops[place:]))
+        graph = replaced(graph, "linear.weights", inputs=("more",))
+    (linear,) = [op for op in graph if isinstance(op, ops.Linear)]
+    graph = replaced(graph, "linear.weights", weight=linear.weight.astype(np.int16))
+    if counts == 7:
+        assert_exported_equal(graph, inputs)
+    else:
+        assert_refused(graph, "DS2TA-231", "linear.weights")
 
 
 @pytest.mark.parametrize("where", ["table", "weight"])
