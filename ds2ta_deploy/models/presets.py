@@ -72,6 +72,7 @@ PRESETS: dict[str, FamilyConfig] = {
         initial_denoise_threshold=2.0,
         attention_scale=0.25,
     ),
+    "ds2ta-8-512": Ds2taConfig(**_IMAGENET, embed_dim=512, depth=8, num_heads=8, qkv_bias=False),
     "ds2ta-2-64": Ds2taConfig(**_FASHION, initial_decay=2, initial_denoise_threshold=1.0),
     "spikformer-4-384": SpikformerConfig(**_CIFAR, embed_dim=384, depth=4, num_heads=12),
     "spikformer-2-256": SpikformerConfig(**_EVENTS, embed_dim=256, depth=2, num_heads=16, qkv_bias=False, attention_scale=0.25),
