@@ -3,8 +3,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
 
-from builders import pixels_for
-from family_configs import CONFIGS
+from builders import BUSIEST, EVENTS, QUIETEST, pixels_for, tiny_config
+from family_configs import CONFIGS, changed
+from on_grid import moved_to_grid
 
 from ds2ta_deploy import flips
 from ds2ta_deploy.errors import InputError, UnsupportedError, UsageError
@@ -36,6 +37,21 @@ def test_every_population_is_counted_once_whatever_the_batches(name, monkeypatch
     assert any(layer.flips for layer in measured.layers)
     same = sum(int(one.argmax() == other.argmax()) for one, other in zip(trained["head.logits"], integer["head.logits"], strict=True))
     assert (measured.samples, measured.same_decisions) == (5, same)
+
+
+@pytest.mark.parametrize("name", [*CONFIGS, "ds2ta", "ds2ta-dvs"])
+def test_weights_that_lie_on_the_grid_already_flip_no_spike(name):
+    """What flips otherwise is rounding and nothing else: trained model and integers mean the same in every layer."""
+    config = CONFIGS.get(name) or tiny_config(**(EVENTS if name.endswith("dvs") else {}))
+    if config.input_kind == "images":
+        config = changed(config, pixel_scale=1 / 256, pixel_mean=(0.0,), pixel_std=(1.0,))
+    if name == "statten-dvs":
+        config = changed(config, attention_scale=1 / 32)  # 1/36 is no binary number: the trained model itself would round
+    model, pixels = moved_to_grid(random_network(config, 3)), pixels_for(config, 4, 5)
+    measured = measure_flips(model, pixels, Quantization(stream_bits=8))
+    assert {layer.name: layer.flips for layer in measured.layers if layer.flips} == {}
+    rates = {layer.name: layer.float_spikes / layer.compared for layer in measured.layers}
+    assert {name: rate for name, rate in rates.items() if not QUIETEST < rate < BUSIEST} == {}
 
 
 def test_fewer_bits_flip_more(tiny_model, tiny_inputs):
