@@ -17,10 +17,11 @@ def both(case, model, pixels):
     """Return the published network's spikes and ours."""
     network = case.published(case.config).to(model.head.weight.dtype).eval()
     put_weights(network, model.state_dict(), membranes=case.membranes)
-    if next(layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)).eps == 0.0:
-        for layer in network.modules():
-            if isinstance(layer, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
-                layer.eps = 0.0
+    norms = torch.nn.BatchNorm1d | torch.nn.BatchNorm2d
+    (epsilon,) = {layer.eps for layer in model.modules() if isinstance(layer, norms)}
+    for layer in network.modules():
+        if isinstance(layer, norms):
+            layer.eps = epsilon
     return published_spikes(network, model, pixels, membranes=case.membranes), our_values(model, pixels)
 
 
