@@ -19,6 +19,11 @@ PYTHON ?= $(call first_working,python3.11 python3)
 
 PIP_INSTALL := bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
+# SpikingJelly, whose neurons and networks tests/published compares ours with, asks for torchvision, torchaudio and a dozen more
+# packages; what the tests import of it needs these two only. Apache-2.0, MIT, BSD-3-Clause; none is shipped.
+SPIKINGJELLY := spikingjelly loguru h5py
+PIP_ALONE := bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-no-torch test-all faults fuzz sanitize neon check format portability clean distclean
 .DELETE_ON_ERROR:
@@ -111,6 +116,7 @@ build/native/neon: $(NATIVE) | build/native
 	@echo "Installing into .venv what pyproject.toml asks for, PyTorch included; the first time takes a few minutes."
 	test -x .venv/bin/python || "$(PYTHON)" -m venv .venv
 	.venv/$(PIP_INSTALL) ".[torch,dev]"
+	.venv/$(PIP_ALONE) $(SPIKINGJELLY)
 	PIP_CONSTRAINT=constraints.txt .venv/bin/ds2ta lava install
 	@touch $@
 

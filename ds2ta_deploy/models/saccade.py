@@ -27,7 +27,7 @@ class Saccade(nn.Module):
     r"""``s[t] = H(sum_{u <= t} M[t, u] gain x[u] - V_th[t])``: the causal form, which is the meaning.
 
     Its decoupled form, which compares x[t] alone with a threshold made of ``M^-1``, is another neuron unless M is
-    diagonal (:func:`decoupled_agreement` measures it).
+    diagonal and positive (:func:`decoupled_agreement` measures it).
 
     Shapes: relevance ``[T, B, ...]`` -> spikes of the same shape. M is ``[T, T]``; what lies above its diagonal is
     never read.
@@ -78,7 +78,7 @@ def decoupled_agreement(saccade: Saccade, relevance: Tensor) -> float:
     """Share of spikes, 0..1, that the decoupled form ``x[t] >= (M^-1 V_th)[t]`` has in common with the neuron itself.
 
     Example:
-        >>> decoupled_agreement(Saccade(4, learned_gain=False), torch.rand(4, 1, 8))  # a diagonal matrix
+        >>> decoupled_agreement(Saccade(4, learned_gain=False), torch.rand(4, 1, 8))  # the identity
         1.0
 
     """

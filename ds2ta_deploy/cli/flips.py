@@ -1,0 +1,48 @@
+"""``ds2ta flips``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ds2ta_deploy.cli.options import checkpoint_argument, json_option, print_json, thresholds_option
+
+
+@click.command("flips", epilog="Example: ds2ta flips ckpt.safetensors --inputs pictures.npz --weight-bits 6")
+@checkpoint_argument
+@click.option(
+    "--inputs", type=click.Path(path_type=Path), required=True, help=".npz with uint8 'images' or 'frames', or a directory of idx files."
+)
+@click.option("--config", type=click.Path(path_type=Path), help="TOML file with profile, weight_bits, first_layer_bits, thresholds.")
+@click.option("--profile", type=click.Choice(["cpu", "loihi"]), help="Widths to freeze under.  [default: cpu]")
+@click.option("--weight-bits", type=click.IntRange(2, 8), help="Bits of the weights behind the first layer.  [default: 8]")
+@click.option("--first-layer-bits", type=click.IntRange(8, 12), help="Bits of the first layer's weights and inputs.  [default: 10]")
+@thresholds_option
+@json_option
+def command(checkpoint: Path, inputs: Path, config: Path | None, as_json: bool, **settings: Any) -> None:
+    """Measure which share of each layer's spikes the integer grid of CHECKPOINT changes on the inputs.
+
+    Compared are the trained network in float32 and the quantized one, each running on from its own spikes. Nothing is
+    demanded of the figures: what rounding costs is a property of the checkpoint.
+    """
+    from ds2ta_deploy.runtimes.base import require_torch
+
+    require_torch()
+    import msgspec
+
+    from ds2ta_deploy.checkpoints import load_checkpoint
+    from ds2ta_deploy.cli.export import read_settings
+    from ds2ta_deploy.datasets import read_data
+    from ds2ta_deploy.flips import measure_flips
+
+    measured = measure_flips(load_checkpoint(checkpoint), read_data(inputs).images, read_settings(config, settings))
+    if as_json:
+        print_json(msgspec.to_builtins(measured))
+        return
+    widest = max(len(layer.name) for layer in measured.layers)
+    click.echo(f"{'layer':{widest}}    flips    fires in float    in integers")
+    for layer in measured.layers:
+        flips, before, after = (count / layer.compared for count in (layer.flips, layer.float_spikes, layer.integer_spikes))
+        click.echo(f"{layer.name:{widest}}  {flips:7.3%}           {before:7.2%}        {after:7.2%}")
+    share = measured.same_decisions / measured.samples
+    click.echo(f"same decision for {measured.same_decisions} of {measured.samples} samples ({share:.1%})")
