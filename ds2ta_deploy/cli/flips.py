@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ds2ta_deploy.cli.options import checkpoint_argument, json_option, print_json, thresholds_option
+from ds2ta_deploy.cli.options import checkpoint_argument, json_option, print_json, settings_options
 
 
 @click.command("flips", epilog="Example: ds2ta flips ckpt.safetensors --inputs pictures.npz --weight-bits 6")
@@ -13,11 +13,7 @@ from ds2ta_deploy.cli.options import checkpoint_argument, json_option, print_jso
 @click.option(
     "--inputs", type=click.Path(path_type=Path), required=True, help=".npz with uint8 'images' or 'frames', or a directory of idx files."
 )
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file with profile, weight_bits, first_layer_bits, thresholds.")
-@click.option("--profile", type=click.Choice(["cpu", "loihi"]), help="Widths to freeze under.  [default: cpu]")
-@click.option("--weight-bits", type=click.IntRange(2, 8), help="Bits of the weights behind the first layer.  [default: 8]")
-@click.option("--first-layer-bits", type=click.IntRange(8, 12), help="Bits of the first layer's weights and inputs.  [default: 10]")
-@thresholds_option
+@settings_options
 @json_option
 def command(checkpoint: Path, inputs: Path, config: Path | None, as_json: bool, **settings: Any) -> None:
     """Measure which share of each layer's spikes the integer grid of CHECKPOINT changes on the inputs.
