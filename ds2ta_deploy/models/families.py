@@ -89,7 +89,7 @@ class SpikeDrivenConfig(NetworkConfig, frozen=True, kw_only=True, forbid_unknown
 
     def problems(self) -> list[tuple[str, str]]:
         """Return what only the spike-driven transformer can have wrong."""
-        return not_positive(self, "attention_threshold")
+        return not_positive(self, "attention_threshold") + _inner_residual(self)
 
 
 class StattenConfig(NetworkConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,7 +113,12 @@ class StattenConfig(NetworkConfig, frozen=True, kw_only=True, forbid_unknown_fie
 
     def problems(self) -> list[tuple[str, str]]:
         """Return what only STAtten can have wrong."""
-        return not_positive(self, "attention_scale", "attention_threshold") + chunk_problems(self, self.chunk_steps)
+        return not_positive(self, "attention_scale", "attention_threshold") + chunk_problems(self, self.chunk_steps) + _inner_residual(self)
+
+
+def _inner_residual(config: NetworkConfig) -> list[tuple[str, str]]:
+    """A hidden layer as narrow as the stream has a residual of its own in the published code, which is not built here."""
+    return [("mlp_ratio", "must be 2 or more: at 1 the published MLP adds its input once more")] if config.mlp_ratio == 1 else []
 
 
 class SnnVitConfig(NetworkConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,9 +5,10 @@ import math
 import msgspec
 import pytest
 from builders import EVENTS, tiny_config
+from family_configs import CONFIGS, changed
 
 from ds2ta_deploy.errors import InputError
-from ds2ta_deploy.models.families import Ds2taConfig
+from ds2ta_deploy.models.families import FAMILIES, Ds2taConfig
 from ds2ta_deploy.models.presets import PRESETS
 
 
@@ -120,7 +121,8 @@ def test_a_config_cannot_be_changed_and_has_no_unknown_fields():
 
 def test_a_config_survives_json():
     for config in PRESETS.values():
-        assert msgspec.json.decode(msgspec.json.encode(config), type=Ds2taConfig) == config
+        assert msgspec.json.decode(msgspec.json.encode(config), type=FAMILIES[config.family]) == config
+        config.validate()
 
 
 def test_derived_sizes():
@@ -139,4 +141,26 @@ def test_the_presets_are_the_papers():
     assert (events.temporal_window, events.initial_decay, events.initial_denoise_threshold) == (3, 2, 2.0)
     assert (events.input_kind, events.image_height, events.image_width, events.in_channels) == ("frames", 128, 128, 2)
     assert (bundled.depth, bundled.embed_dim, bundled.input_kind, bundled.image_height) == (2, 64, "images", 28)
-    assert all(config.membrane_time_constant == 2.0 and not config.decay_input for config in PRESETS.values())
+    assert all(config.membrane_time_constant == 2.0 for config in PRESETS.values())
+    assert all(config.decay_input == (config.family != "ds2ta") for config in PRESETS.values())  # SpikingJelly's neurons, or Eq. 2
+
+
+def test_the_presets_have_the_published_tokens_and_scales():
+    assert {name: PRESETS[name].tokens for name in ("spikformer-4-384", "spikformer-8-512", "statten-2-256")} == {
+        "spikformer-4-384": 64,
+        "spikformer-8-512": 196,
+        "statten-2-256": 256,
+    }
+    scales = {name: 1 / PRESETS[name].attention_scale for name in PRESETS if name.startswith(("spikformer", "statten"))}
+    rows = {name: PRESETS[name].token_rows for name in scales}
+    assert all(scales[name] == 8 for name in ("spikformer-4-384", "spikformer-8-512"))
+    assert scales["spikformer-2-256"] == 4
+    assert all(scales[name] == pytest.approx(rows[name]) for name in ("statten-2-512", "statten-8-512", "statten-2-64"))
+    assert scales["statten-2-256"] == pytest.approx(16 * 16 * 5)
+
+
+@pytest.mark.parametrize("family", ["sdt", "statten"])
+def test_an_inner_residual_of_the_mlp_is_refused(family):
+    """With a hidden layer as narrow as the stream the published MLP adds its input once more, which ours does not."""
+    with pytest.raises(InputError, match=r"DS2TA-110 \[config.mlp_ratio\]"):
+        changed(CONFIGS[family], mlp_ratio=1).validate()
