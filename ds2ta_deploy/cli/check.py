@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from ds2ta_deploy.cli.imports import import_options, load
 from ds2ta_deploy.cli.options import checkpoint_argument, json_option, print_json, say, thresholds_option
 
 
@@ -15,8 +16,9 @@ from ds2ta_deploy.cli.options import checkpoint_argument, json_option, print_jso
 @click.option("--weight-bits", type=click.IntRange(2, 8), help="Bits of the weights behind the first layer.  [default: 8]")
 @click.option("--first-layer-bits", type=click.IntRange(8, 12), help="Bits of the first layer's weights and inputs.  [default: 10]")
 @thresholds_option
+@import_options
 @json_option
-def command(checkpoint: Path, config: Path | None, as_json: bool, **settings: Any) -> None:
+def command(checkpoint: Path, config: Path | None, as_json: bool, said: dict[str, Any], **settings: Any) -> None:
     """Say whether CHECKPOINT can be exported, with every problem and its place; nothing is written.
 
     The checkpoint is read, quantized, frozen, its ranges are proved and the ONNX graph is built: what
@@ -25,7 +27,6 @@ def command(checkpoint: Path, config: Path | None, as_json: bool, **settings: An
     from ds2ta_deploy.runtimes.base import require_torch
 
     require_torch()
-    from ds2ta_deploy.checkpoints import load_checkpoint
     from ds2ta_deploy.cli.export import read_settings
     from ds2ta_deploy.errors import Ds2taError
     from ds2ta_deploy.exporters.onnx import to_onnx
@@ -35,7 +36,7 @@ def command(checkpoint: Path, config: Path | None, as_json: bool, **settings: An
 
     findings: dict[str, Any] = {"supported": True, "problems": []}
     try:
-        model = load_checkpoint(checkpoint)
+        model = load(checkpoint, said).model
         quantized = quantize(model, read_settings(config, settings))
         graph = freeze(quantized)
         to_onnx(graph)

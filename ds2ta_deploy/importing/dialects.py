@@ -84,6 +84,11 @@ def find_dialect(name: str) -> tuple[str, Form]:
     return family, FORMS[form]
 
 
+def dialect_of(family: str, form: str) -> str:
+    """Return the dialect's name of a family in a form."""
+    return next(name for name, entry in DIALECTS.items() if entry == (family, form))
+
+
 def published_name(name: str, form: Form) -> str:
     """Return the published name of one of our tensors.
 

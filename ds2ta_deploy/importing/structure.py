@@ -113,7 +113,8 @@ def _matching(shapes: Mapping[str, Shape], pattern: str) -> list[Shape]:
 
 def _size(shapes: Mapping[str, Shape], pattern: str, axis: int) -> int | None:
     """Return the length of an axis in most tensors of these names."""
-    return _most(shape[axis] for shape in _matching(shapes, pattern) if len(shape) > axis)
+    found: int | None = _most(shape[axis] for shape in _matching(shapes, pattern) if len(shape) > axis)
+    return found
 
 
 def _most(found: Iterable[Any]) -> Any:
