@@ -42,13 +42,18 @@ def network(case: str) -> Any:
 
 
 def state_of(case: str) -> dict[str, Any]:
-    """Return a published state dict: every live tensor under its published name, and every dead one."""
+    """Return a published state dict: every live tensor under its published name, and every dead one. A copy: change it."""
+    return {name: tensor.clone() for name, tensor in _state_of(case).items()}
+
+
+@cache
+def _state_of(case: str) -> dict[str, Any]:
     import torch
 
     from ds2ta_deploy.importing.mapping import published_keys, to_published
 
     dialect, config = PUBLISHED[case]
-    live = {name: tensor.clone() for name, tensor in to_published(network(case).state_dict(), dialect).items()}
+    live = to_published(network(case).state_dict(), dialect)
     shapes = published_keys(config, dialect)
     assert set(live) <= set(shapes)
     assert all(tuple(live[name].shape) == shapes[name] for name in live)

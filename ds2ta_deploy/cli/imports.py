@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ds2ta_deploy.cli.options import say
+from ds2ta_deploy.errors import Problem, UsageError
 from ds2ta_deploy.importing.options import ARCHES, make_options
 
 if TYPE_CHECKING:
@@ -80,9 +81,16 @@ def import_options(function: Function) -> Function:
     return result
 
 
-def anything_said(said: dict[str, Any]) -> bool:
-    """Whether any of the options was given."""
-    return any(value is not None for name, value in said.items() if name != "arch") or said["arch"] != "auto"
+def require_nothing_said(said: dict[str, Any], artifact: Path) -> None:
+    """Refuse the options beside an artifact, whose manifest says everything.
+
+    Raises:
+        UsageError: DS2TA-504 when one of them was given.
+
+    """
+    if any(value is not None and (name, value) != ("arch", "auto") for name, value in said.items()):
+        what = "--arch and its companions say what a checkpoint's file does not; this is an artifact"
+        raise UsageError(Problem("DS2TA-504", what, str(artifact)))
 
 
 def load(checkpoint: Path, said: dict[str, Any]) -> "Imported":

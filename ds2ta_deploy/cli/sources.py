@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2ta_deploy.artifact import Artifact
-from ds2ta_deploy.cli.imports import anything_said, load
+from ds2ta_deploy.cli.imports import load, require_nothing_said
 from ds2ta_deploy.errors import Problem, UsageError
 from ds2ta_deploy.runtimes.base import open_runtime, require_torch
 from ds2ta_deploy.targets import find_target
@@ -64,9 +64,7 @@ def open_source(
 
     """
     if path.is_dir():
-        if anything_said(said):
-            what = "--arch and its companions say what a checkpoint's file does not; this is an artifact"
-            raise UsageError(Problem("DS2TA-504", what, str(path)))
+        require_nothing_said(said, path)
         artifact = Artifact.open(path, allow_modified=allow_modified)
         name = runtime or find_target(artifact.manifest.target).run_with
         if checkpoint is not None and name != "torch":

@@ -136,7 +136,7 @@ def _find_config(content: Content, structure: Structure, options: ImportOptions,
 
 def _flag(problem: Problem) -> str:
     field_name = problem.where.removeprefix("config.").split(", ")[0]
-    return FLAGS[field_name].split(maxsplit=1)[0] if field_name in FLAGS else field_name
+    return FLAGS[field_name].name if field_name in FLAGS else field_name
 
 
 def _nominal(structure: Structure, family: str) -> FamilyConfig:
@@ -168,7 +168,7 @@ def _require_agreement(model: SpikingTransformer, options: ImportOptions, where:
     said = options.fields() | ({} if options.arch == "auto" else {"family": options.arch})
     for name, value in said.items():
         if getattr(model.config, name, None) != value:
-            what = f"{FLAGS[name].split(maxsplit=1)[0]} contradicts the config in the file"
+            what = f"{FLAGS[name].name} contradicts the config in the file"
             problems.append(Problem("DS2TA-514", what, f"{where}: config.{name}", "leave it out"))
     if problems:
         raise UsageError(problems)

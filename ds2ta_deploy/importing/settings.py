@@ -70,9 +70,12 @@ def resolve(structure: Structure, told: Mapping[str, Any], arguments: Mapping[st
     said = options.fields()
     _require_meaning(said, kind, family, where)
     found: Sourced = {"family": (family, TENSORS if len(structure.families) == 1 else SAID if options.arch != "auto" else ARGUMENTS)}
+    published = published_values(dialect, structure.sizes)
+    if said.get("input_kind", published.get("input_kind")) == "frames":  # the scripts normalise pictures only
+        told = {name: value for name, value in told.items() if not name.startswith("pixel_")}
     for source, values in ((TENSORS, structure.sizes), (ARGUMENTS, told), (SAID, said)):
         _add(found, source, {name: value for name, value in values.items() if name in kind.__struct_fields__}, where)
-    for name, value in published_values(dialect, structure.sizes).items():
+    for name, value in published.items():
         if name in kind.__struct_fields__ and (family is not None or name != "erode"):
             found.setdefault(name, (value, PUBLISHED))
     _add_rules(found, family)
@@ -83,27 +86,24 @@ def resolve(structure: Structure, told: Mapping[str, Any], arguments: Mapping[st
 
 
 def _require_meaning(said: Mapping[str, Any], kind: type[FamilyConfig], family: str | None, where: str) -> None:
-    problems = []
-    for name in said:
-        if family is not None and name not in kind.__struct_fields__:
-            flag = FLAGS[name].split(maxsplit=1)[0]
-            problems.append(Problem("DS2TA-514", f"{flag} means nothing to a network of the family {family}", where))
-    if problems:
-        raise UsageError(problems)
+    strange = [] if family is None else [FLAGS[name].name for name in said if name not in kind.__struct_fields__]
+    if strange:
+        raise UsageError(Problem("DS2TA-514", f"{flag} means nothing to a network of the family {family}", where) for flag in strange)
 
 
 def _add(found: Sourced, source: str, values: Mapping[str, Any], where: str) -> None:
     """Add what one source says; what another one says already must be the same."""
-    wrong = [name for name, value in values.items() if name in found and found[name][0] != value]
-    for name in wrong:
-        other, by = found[name]
-        if source == SAID:
-            what = f"{FLAGS[name].split(maxsplit=1)[0]} says {_text(values[name])}, {by} {_verb(by)} {_text(other)}"
-            raise UsageError(Problem("DS2TA-514", what, f"{where}: {name}", "leave it out, or give the checkpoint that it is of"))
-        what = f"{source} say {_text(values[name])}, {by} {_verb(by)} {_text(other)}"
-        raise InputError(Problem("DS2TA-110", what, f"{where}: {name}", "the arguments are of another network"))
+    problems = []
     for name, value in values.items():
-        found.setdefault(name, (value, source))
+        known, by = found.setdefault(name, (value, source))
+        if known != value:
+            subject = FLAGS[name].name if source == SAID else source
+            what = f"{subject} {_verb(source)} {_text(value)}, {by} {_verb(by)} {_text(known)}"
+            problems.append((what, f"{where}: {name}"))
+    if problems and source == SAID:
+        raise UsageError(Problem("DS2TA-514", what, place, "leave it out, or give the checkpoint it is of") for what, place in problems)
+    if problems:
+        raise InputError(Problem("DS2TA-110", what, place, "the arguments are of another network") for what, place in problems)
 
 
 def _text(value: Any) -> str:
@@ -118,10 +118,8 @@ def _add_rules(found: Sourced, family: str | None) -> None:
     """Add what follows from the rest: event counts are not normalised; STAtten divides by its feature map's rows."""
     if found.get("input_kind", (None,))[0] == "frames":
         channels = found["in_channels"][0]
-        for name, value in (("pixel_mean", 0.0), ("pixel_std", 1.0), ("pixel_scale", 1.0)):
-            plain = value if name == "pixel_scale" else (value,) * channels
-            if name not in found or found[name][1] == ARGUMENTS:  # the scripts normalise pictures only
-                found[name] = (plain, PUBLISHED)
+        for name, value in (("pixel_mean", (0.0,) * channels), ("pixel_std", (1.0,) * channels), ("pixel_scale", 1.0)):
+            found.setdefault(name, (value, PUBLISHED))
     needed = ("image_height", "pool_stages", "chunk_steps", "erode")
     if family == "statten" and all(name in found for name in needed):
         height, stages, chunk, erode = (found[name][0] for name in needed)
@@ -130,7 +128,7 @@ def _add_rules(found: Sourced, family: str | None) -> None:
         rows, steps = max(height, 1), max(chunk, 1)  # a size of zero is found out with the rest of the config
         found.setdefault("attention_scale", (1 / (rows * rows * steps) if erode else 1 / rows, PUBLISHED))
     if family == "spikformer" and found.get("chunk_steps", (1,))[0] > 1:
-        found["attention_order"] = ("state", SAID)
+        found["attention_order"] = ("state", found["chunk_steps"][1])
 
 
 def _missing(found: Sourced, structure: Structure, kind: type[FamilyConfig], where: str) -> list[Problem]:
@@ -138,10 +136,10 @@ def _missing(found: Sourced, structure: Structure, kind: type[FamilyConfig], whe
     required = [field for field in kind.__struct_fields__ if field in FLAGS and field != "family"]
     if kind is FAMILIES["snn-vit"] and "1" not in structure.sizes.get("dilated_stages", ""):
         required.remove("dilation")
-    lacking = {FLAGS[field]: field for field in required if field not in found}
-    if lacking.get(FLAGS["attention_scale"]) and kind is FAMILIES["statten"]:
-        lacking.pop(FLAGS["attention_scale"])  # follows from what is missing with it
+    if kind is FAMILIES["statten"]:
+        required.remove("attention_scale")  # follows from what is missing with it
+    lacking = {FLAGS[field].usage: FLAGS[field].words for field in required if field not in found}
     return [
-        Problem("DS2TA-515", f"neither its tensors nor its arguments tell {field.replace('_', ' ')}", where, f"say {flag}")
-        for flag, field in sorted(lacking.items())
+        Problem("DS2TA-515", f"neither its tensors nor its arguments tell {words}", where, f"say {usage}")
+        for usage, words in sorted(lacking.items())
     ]
