@@ -12,7 +12,7 @@ from ds2ta_deploy.importing.containers import Content, read_content
 from ds2ta_deploy.importing.dialects import FORMS, dialect_of, is_dead
 from ds2ta_deploy.importing.mapping import from_published, require_plain_neurons
 from ds2ta_deploy.importing.options import FLAGS, ImportOptions, make_options
-from ds2ta_deploy.importing.settings import PUBLISHED, SAID, choose_family, resolve
+from ds2ta_deploy.importing.settings import PUBLISHED, SAID, Sourced, choose_family, resolve
 from ds2ta_deploy.importing.structure import Structure, find_structure
 from ds2ta_deploy.models.build import build
 from ds2ta_deploy.models.families import FAMILIES, FamilyConfig
@@ -121,22 +121,25 @@ def _find_config(content: Content, structure: Structure, options: ImportOptions,
     told = read_arguments(content.arguments, where)
     family = choose_family(structure, content.arguments, options, where) or structure.families[0]
     _require_known(structure, family, where)
-    from_published(content.tensors, _nominal(structure, family), FORMS[structure.form], path)
+    nominal = _nominal(structure, family)
+    _validate(nominal, {}, where)
+    from_published(content.tensors, nominal, FORMS[structure.form], path)
     found = resolve(structure, told, content.arguments, options, where)
     config: FamilyConfig = FAMILIES[family](**{name: value for name, (value, _) in found.items()})
-    try:
-        config.validate()
-    except InputError as error:
-        blamed = [p for p in error.problems if any(found.get(name, ("", ""))[1] == SAID for name in p.where[7:].split(", "))]
-        if blamed:
-            raise UsageError(Problem("DS2TA-514", f"{_flag(p)} {p.what}", where) for p in blamed) from error
-        raise InputError(Problem("DS2TA-110", p.what, f"{where}: {p.where}") for p in error.problems) from error
+    _validate(config, found, where)
     return config, {name: source for name, (_, source) in found.items()}
 
 
-def _flag(problem: Problem) -> str:
-    field_name = problem.where.removeprefix("config.").split(", ")[0]
-    return FLAGS[field_name].name if field_name in FLAGS else field_name
+def _validate(config: FamilyConfig, found: Sourced, where: str) -> None:
+    """Check the config; where a flag is to blame it is a wrong use of the command, otherwise the file is wrong."""
+    try:
+        config.validate()
+    except InputError as error:
+        fields = {problem: problem.where.removeprefix("config.").split(", ") for problem in error.problems}
+        blamed = {problem: name for problem, names in fields.items() for name in reversed(names) if found.get(name, ("", ""))[1] == SAID}
+        if blamed:
+            raise UsageError(Problem("DS2TA-514", f"{FLAGS[name].name} {p.what}", where) for p, name in blamed.items()) from error
+        raise InputError(Problem("DS2TA-110", p.what, f"{where}: {p.where}") for p in error.problems) from error
 
 
 def _nominal(structure: Structure, family: str) -> FamilyConfig:

@@ -93,7 +93,7 @@ def _find_sizes(shapes: Mapping[str, Shape], depth: int) -> dict[str, Any]:
     return {
         "embed_dim": width,
         "depth": depth,
-        "mlp_ratio": max(1, round(hidden / width)) if hidden and width else None,
+        "mlp_ratio": round(hidden / width) or None if hidden and width else None,
         "num_classes": _size(shapes, r"head\.bias", 0) or _size(shapes, r"head\.weight", 0),
         "in_channels": _size(shapes, r"patch_embed\.proj_conv\.weight", 1),
         "num_heads": _size(shapes, r"block\.\d{1,4}\.attn\.(?:nsad\.[abcdeu]|talking_heads\.weight)", 0),
