@@ -6,6 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
 
+import msgspec
 import numpy as np
 from builders import assert_fires, pixels_for
 from family_configs import changed
@@ -53,6 +54,21 @@ def test_every_container_holds_every_dialect(tmp_path, container, case):
     assert imported.dialect == PUBLISHED[case][0]
     holders = {"timm": "state_dict", "timm-ema": "state_dict_ema", "sew-resnet": "model", "mae": "model"}
     assert imported.holder == holders.get(container, "file")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_config_of_an_artifacts_manifest_needs_no_word_more(tmp_path, case):
+    path, config = write(tmp_path / "file", case), msgspec.to_builtins(PUBLISHED[case][1])
+    loaded = load_model(path, config=config)
+    assert loaded.config == PUBLISHED[case][1]
+    assert all(torch.equal(tensor, network(case).state_dict()[name]) for name, tensor in loaded.state_dict().items())
+    with pytest.raises(InputError, match=r"DS2TA-10[57]"):
+        load_model(path, config=config | {"embed_dim": 64})
+    other = msgspec.to_builtins(PUBLISHED["sdt" if "spikformer" in case else "spikformer-cifar"][1])
+    with pytest.raises(InputError, match="DS2TA-110"):
+        load_model(path, config=other)
+    with pytest.raises(UnsupportedError, match="DS2TA-201"):
+        load_model(path, config={})
 
 
 def test_a_bare_safetensors_file(tmp_path):
