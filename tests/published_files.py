@@ -30,7 +30,7 @@ PUBLISHED: dict[str, tuple[str, FamilyConfig]] = {
 
 #: What the flags are called in Python, by the name of the config's field; two of them say the size.
 _SAID = ("time_steps", "num_heads", "pool_stages", "input_kind", "pixel_mean", "pixel_std", "chunk_steps", "erode", "attention_scale")
-_SAID_TOO = ("decay_input", "temporal_window")
+_SAID_TOO = ("decay_input", "temporal_window", "pixel_scale")
 
 
 @cache

@@ -48,8 +48,9 @@ _OPTIONS = (
     click.option("--image-size", metavar="HxW", callback=_read_size, help="Published checkpoint: height and width of its input."),
     click.option("--pool-stages", metavar="0011", help="Published checkpoint: 1 where one of its four patch stages pools."),
     click.option("--events/--images", "events", default=None, help="Published checkpoint: takes event frames, or pictures."),
-    click.option("--pixel-mean", metavar="R,G,B", callback=_read_numbers, help="Published checkpoint: mean of its pixels, white being 1."),
-    click.option("--pixel-std", metavar="R,G,B", callback=_read_numbers, help="Published checkpoint: deviation of its pixels."),
+    click.option("--pixel-scale", type=float, help="Factor on its uint8 pixels before the mean.  [default: 1/255; 1 for events]"),
+    click.option("--pixel-mean", metavar="R,G,B", callback=_read_numbers, help="Published checkpoint: mean of its scaled pixels."),
+    click.option("--pixel-std", metavar="R,G,B", callback=_read_numbers, help="Published checkpoint: deviation of its scaled pixels."),
     click.option("--chunk-steps", type=click.IntRange(1), help="STAtten: time steps that attend to each other."),
     click.option("--erode/--no-erode", default=None, help="SDT, STAtten: whether the event form's 3x3 maxima are taken (dvs_mode)."),
     click.option("--attention-scale", type=float, help="Factor on the attention's result.  [default: as published]"),
@@ -59,8 +60,8 @@ _OPTIONS = (
 )
 
 _NAMES = (
-    *("arch", "time_steps", "num_heads", "image_size", "pool_stages", "events", "pixel_mean", "pixel_std", "chunk_steps"),
-    *("erode", "attention_scale", "decay_input", "temporal_window", "dilation"),
+    *("arch", "time_steps", "num_heads", "image_size", "pool_stages", "events", "pixel_mean", "pixel_std"),
+    *("pixel_scale", "chunk_steps", "erode", "attention_scale", "decay_input", "temporal_window", "dilation"),
 )
 
 

@@ -23,8 +23,9 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         image_size: (height, width) of a picture or event frame, pixels.
         pool_stages: four characters, 1 where a patch stage pools.
         input_kind: ``images`` or ``frames``.
-        pixel_mean: mean of each channel; of pictures in the unit where white is 1.
-        pixel_std: standard deviation of each channel, in the same unit.
+        pixel_scale: factor that turns a uint8 pixel into the unit of mean and deviation; 1/255 for pictures, 1 for events.
+        pixel_mean: mean of each channel.
+        pixel_std: standard deviation of each channel.
         chunk_steps: time steps that attend to each other (STAtten).
         erode: whether the event form's 3x3 maxima are taken (spike-driven transformer, STAtten).
         attention_scale: factor on the attention's result before its neuron.
@@ -40,6 +41,7 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     image_size: tuple[int, int] | None = None
     pool_stages: str | None = None
     input_kind: Literal["images", "frames"] | None = None
+    pixel_scale: float | None = None
     pixel_mean: tuple[float, ...] | None = None
     pixel_std: tuple[float, ...] | None = None
     chunk_steps: int | None = None
@@ -83,6 +85,7 @@ FLAGS = {
     "image_width": _IMAGE_SIZE,
     "pool_stages": Flag("--pool-stages", "--pool-stages 0011", "which patch stages pool"),
     "input_kind": Flag("--images", "--images or --events", "whether it takes pictures or event frames"),
+    "pixel_scale": Flag("--pixel-scale", "--pixel-scale X", "the unit of its pixels"),
     "pixel_mean": Flag("--pixel-mean", "--pixel-mean R,G,B", "the mean of its pixels"),
     "pixel_std": Flag("--pixel-std", "--pixel-std R,G,B", "the deviation of its pixels"),
     "chunk_steps": Flag("--chunk-steps", "--chunk-steps N", "the time steps of a chunk"),

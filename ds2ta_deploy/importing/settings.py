@@ -116,9 +116,11 @@ def _verb(source: str) -> str:
 
 def _add_rules(found: Sourced, family: str | None) -> None:
     """Add what follows from the rest: event counts are not normalised; STAtten divides by its feature map's rows."""
-    if found.get("input_kind", (None,))[0] == "frames":
+    frames = found.get("input_kind", (None,))[0] == "frames"
+    found.setdefault("pixel_scale", (1.0 if frames else 1 / 255, PUBLISHED))
+    if frames:
         channels = found["in_channels"][0]
-        for name, value in (("pixel_mean", (0.0,) * channels), ("pixel_std", (1.0,) * channels), ("pixel_scale", 1.0)):
+        for name, value in (("pixel_mean", (0.0,) * channels), ("pixel_std", (1.0,) * channels)):
             found.setdefault(name, (value, PUBLISHED))
     needed = ("image_height", "pool_stages", "chunk_steps", "erode")
     if family == "statten" and all(name in found for name in needed):

@@ -117,6 +117,16 @@ def test_what_is_said_must_make_a_network(tmp_path, said, words):
         dd.import_checkpoint(write(tmp_path / "file", "statten"), **(said_of("statten") | said))
 
 
+def test_another_unit_of_pixels(tmp_path):
+    said = said_of("spikformer-cifar")
+    path = write(tmp_path / "file", "spikformer-cifar")
+    assert dd.import_checkpoint(path, **(said | {"pixel_scale": 1 / 64})).config.pixel_scale == 1 / 64
+    del said["pixel_scale"]
+    assert dd.import_checkpoint(path, **said).config.pixel_scale == 1 / 255
+    with pytest.raises(UsageError, match=r"DS2TA-514.*--pixel-scale must be a finite number greater than zero"):
+        dd.import_checkpoint(path, **(said | {"pixel_scale": 0.0}))
+
+
 @pytest.mark.parametrize("said", [{"steps": 4}, {"time_steps": "four"}, {"arch": "vit"}, {"pixel_mean": 0.5}, {"erode": 1}])
 def test_python_callers_are_told_of_unknown_names_and_types(tmp_path, said):
     with pytest.raises(UsageError, match="DS2TA-514"):
@@ -188,17 +198,17 @@ ASKED = {
     "spikformer-2-256": ("spikformer-dvs", {"time_steps"}),
     "spikformer-8-512": ("spikformer-imagenet", set()),
     "ds2ta-4-384": ("ds2ta-cifar", {"num_heads", "pixel_mean", "pixel_std", "decay_input"}),
-    "ds2ta-2-256": ("ds2ta-dvs", {"num_heads", "decay_input", "pixel_mean", "pixel_std", "pixel_scale"}),
+    "ds2ta-2-256": ("ds2ta-dvs", {"num_heads", "decay_input"}),
     "sdt-2-512": ("sdt", set()),
     "sdt-8-512": ("sdt", set()),
-    "sdt-2-256": ("sdt", {"pixel_mean", "pixel_std", "pixel_scale"}),
+    "sdt-2-256": ("sdt", set()),
     "statten-2-512": ("statten", {"chunk_steps", "pixel_mean", "pixel_std", "attention_scale"}),
     "statten-8-512": ("statten", {"chunk_steps", "attention_scale"}),
-    "statten-2-256": ("statten", {"time_steps", "chunk_steps", "attention_scale", "pixel_mean", "pixel_std", "pixel_scale"}),
+    "statten-2-256": ("statten", {"time_steps", "chunk_steps", "attention_scale"}),
 }
 #: What tensors tell, what follows from the rest, and what only training reads.
 _NOT_ASKED = {"family", "embed_dim", "depth", "in_channels", "num_classes", "mlp_ratio", "threshold", "membrane_time_constant", "qkv_bias"}
-_NOT_ASKED |= {"attention_order", "attention_threshold", "initial_decay", "initial_denoise_threshold"}
+_NOT_ASKED |= {"pixel_scale", "attention_order", "attention_threshold", "initial_decay", "initial_denoise_threshold"}
 
 
 @pytest.mark.parametrize("preset", ASKED)
@@ -208,5 +218,5 @@ def test_what_was_published_once_is_the_presets(preset):
     values = published_values(dialect, {name: getattr(config, name) for name in ("in_channels", "num_classes", "embed_dim")})
     fields = set(FAMILIES[config.family].__struct_fields__)
     assert {name: value for name, value in values.items() if name in fields and value != getattr(config, name)} == {}
-    images = {"pixel_scale"} if config.input_kind == "images" else {"pixel_mean", "pixel_std", "pixel_scale"}
-    assert fields - set(values) - _NOT_ASKED - images == asked - images
+    counts = {"pixel_mean", "pixel_std"} if config.input_kind == "frames" else set()
+    assert fields - set(values) - _NOT_ASKED - counts == asked
