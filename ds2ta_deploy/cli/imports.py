@@ -10,7 +10,7 @@ import click
 
 from ds2ta_deploy.cli.options import say
 from ds2ta_deploy.errors import Problem, UsageError
-from ds2ta_deploy.importing.options import ARCHES, make_options
+from ds2ta_deploy.importing.flags import ARCHES
 
 if TYPE_CHECKING:
     from ds2ta_deploy.importing.loading import Imported
@@ -97,6 +97,7 @@ def require_nothing_said(said: dict[str, Any], artifact: Path) -> None:
 def load(checkpoint: Path, said: dict[str, Any]) -> "Imported":
     """Load a checkpoint of any kind; says what was taken to be as published."""
     from ds2ta_deploy.importing.loading import read_model
+    from ds2ta_deploy.importing.options import make_options
 
     imported = read_model(checkpoint, make_options(**said))
     for note in imported.notes:

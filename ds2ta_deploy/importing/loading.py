@@ -10,8 +10,9 @@ from ds2ta_deploy.errors import InputError, Problem, UnsupportedError, UsageErro
 from ds2ta_deploy.importing.arguments import read_arguments
 from ds2ta_deploy.importing.containers import Content, read_content
 from ds2ta_deploy.importing.dialects import FORMS, dialect_of, is_dead
+from ds2ta_deploy.importing.flags import FLAGS
 from ds2ta_deploy.importing.mapping import from_published, require_plain_neurons
-from ds2ta_deploy.importing.options import FLAGS, ImportOptions, make_options
+from ds2ta_deploy.importing.options import ImportOptions, make_options
 from ds2ta_deploy.importing.settings import PUBLISHED, SAID, Sourced, choose_family, resolve
 from ds2ta_deploy.importing.structure import Structure, find_structure
 from ds2ta_deploy.models.build import build

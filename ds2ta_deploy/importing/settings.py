@@ -10,7 +10,8 @@ from typing import Any
 from ds2ta_deploy.errors import InputError, Problem, UsageError
 from ds2ta_deploy.importing.arguments import attention_of
 from ds2ta_deploy.importing.dialects import dialect_of
-from ds2ta_deploy.importing.options import FLAGS, ImportOptions
+from ds2ta_deploy.importing.flags import FLAGS
+from ds2ta_deploy.importing.options import ImportOptions
 from ds2ta_deploy.importing.published import published_values
 from ds2ta_deploy.importing.structure import Structure
 from ds2ta_deploy.models.families import FAMILIES, FamilyConfig

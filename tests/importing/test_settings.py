@@ -10,8 +10,9 @@ from published_files import PUBLISHED, arguments_of, contained, said_of, state_o
 
 import ds2ta_deploy as dd
 from ds2ta_deploy.errors import InputError, UnsupportedError, UsageError
+from ds2ta_deploy.importing.flags import FLAGS
 from ds2ta_deploy.importing.loading import read_model
-from ds2ta_deploy.importing.options import FLAGS, ImportOptions
+from ds2ta_deploy.importing.options import ImportOptions
 from ds2ta_deploy.importing.published import published_values
 from ds2ta_deploy.models.families import FAMILIES
 from ds2ta_deploy.models.presets import PRESETS
