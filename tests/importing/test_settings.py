@@ -10,10 +10,14 @@ from published_files import PUBLISHED, arguments_of, contained, said_of, state_o
 
 import ds2ta_deploy as dd
 from ds2ta_deploy.errors import InputError, UnsupportedError, UsageError
+from ds2ta_deploy.importing.arguments import read_arguments
 from ds2ta_deploy.importing.flags import FLAGS
 from ds2ta_deploy.importing.loading import read_model
+from ds2ta_deploy.importing.mapping import published_keys
 from ds2ta_deploy.importing.options import ImportOptions
 from ds2ta_deploy.importing.published import published_values
+from ds2ta_deploy.importing.settings import resolve
+from ds2ta_deploy.importing.structure import find_structure
 from ds2ta_deploy.models.families import FAMILIES
 from ds2ta_deploy.models.presets import PRESETS
 
@@ -221,3 +225,33 @@ def test_what_was_published_once_is_the_presets(preset):
     assert {name: value for name, value in values.items() if name in fields and value != getattr(config, name)} == {}
     counts = {"pixel_mean", "pixel_std"} if config.input_kind == "frames" else set()
     assert fields - set(values) - _NOT_ASKED - counts == asked
+
+
+_CIFAR10 = {"mean": [0.4914, 0.4822, 0.4465], "std": [0.2470, 0.2435, 0.2616]}
+_IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "img_size": 224}
+_STREAM = {"spike_mode": "lif", "TET": False, "dvs_mode": False, "num_heads": 8, "time_steps": 4, "in_channels": 3}
+_SMALL_DVS = _STREAM | {"TET": True, "dvs_mode": True, "time_steps": 10, "in_channels": 2, "img_size": 64, "pooling_stat": "0011"}
+
+#: Preset -> dialect, and what the published script and its configuration file for that network leave in ``args``.
+SCRIPTS = {
+    "spikformer-4-384": ("spikformer-cifar", _CIFAR10 | {"time_step": 4, "num_heads": 12, "img_size": 32, "input_size": None, "dim": 384}),
+    "spikformer-2-256": ("spikformer-dvs", {"T": 10, "T_train": None, "model": "SEWResNet", "connect_f": "ADD"}),
+    "spikformer-8-512": ("spikformer-imagenet", _IMAGENET),
+    "sdt-2-512": ("sdt", _STREAM | _CIFAR10 | {"img_size": 32, "pooling_stat": "0011"}),
+    "sdt-2-256": ("sdt", _SMALL_DVS | {"mean": None, "std": None}),
+    "sdt-8-512": ("sdt", _STREAM | _IMAGENET | {"pooling_stat": "1111"}),
+    "statten-2-512": (
+        "statten",
+        _STREAM | _CIFAR10 | {"img_size": 32, "pooling_stat": "0011", "chunk_size": 2, "attention_mode": "STAtten"},
+    ),
+    "statten-2-256": ("statten", _SMALL_DVS | {"chunk_size": 5, "attention_mode": "STAtten"}),
+    "statten-8-512": ("statten", _STREAM | _IMAGENET | {"pooling_stat": "1111", "chunk_size": 2, "attention_mode": "STAtten"}),
+}
+
+
+@pytest.mark.parametrize("preset", SCRIPTS)
+def test_the_arguments_of_the_published_scripts_need_no_flag(preset):
+    config, (dialect, arguments) = PRESETS[preset], SCRIPTS[preset]
+    structure = find_structure(published_keys(config, dialect))
+    found = resolve(structure, read_arguments(arguments, "file"), arguments, ImportOptions(), "file")
+    assert type(config)(**{name: value for name, (value, _) in found.items()}) == config
