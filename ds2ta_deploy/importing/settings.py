@@ -18,6 +18,9 @@ from ds2ta_deploy.models.families import FAMILIES, FamilyConfig
 
 TENSORS, ARGUMENTS, SAID, PUBLISHED = "the tensors", "args", "the command", "as published"
 
+#: Field -> the argument that leaves it to timm where it is None; what timm takes then depends on its version.
+_TIMM_DECIDES = {"pixel_mean": "mean", "pixel_std": "std"}
+
 #: Field -> (value, who says so).
 Sourced = dict[str, tuple[Any, str]]
 
@@ -77,7 +80,8 @@ def resolve(structure: Structure, told: Mapping[str, Any], arguments: Mapping[st
     for source, values in ((TENSORS, structure.sizes), (ARGUMENTS, told), (SAID, said)):
         _add(found, source, {name: value for name, value in values.items() if name in kind.__struct_fields__}, where)
     for name, value in published.items():
-        if name in kind.__struct_fields__ and (family is not None or name != "erode"):
+        timms_own = name in _TIMM_DECIDES and arguments.get(_TIMM_DECIDES[name], ()) is None
+        if name in kind.__struct_fields__ and not timms_own and (family is not None or name != "erode"):
             found.setdefault(name, (value, PUBLISHED))
     _add_rules(found, family)
     problems = require_family(family, arguments, where) + _missing(found, structure, kind, where)

@@ -255,3 +255,12 @@ def test_the_arguments_of_the_published_scripts_need_no_flag(preset):
     structure = find_structure(published_keys(config, dialect))
     found = resolve(structure, read_arguments(arguments, "file"), arguments, ImportOptions(), "file")
     assert type(config)(**{name: value for name, (value, _) in found.items()}) == config
+
+
+def test_a_mean_that_was_left_to_timm_has_to_be_said():
+    preset = PRESETS["sdt-2-512"]
+    arguments = SCRIPTS["sdt-2-512"][1] | {"mean": None, "std": None}
+    structure = find_structure(published_keys(preset, "sdt"))
+    with pytest.raises(UsageError) as caught:
+        resolve(structure, read_arguments(arguments, "file"), arguments, ImportOptions(), "file")
+    assert usages(caught) == {"--pixel-mean R,G,B", "--pixel-std R,G,B"}
