@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ds2ta_deploy.checkpoints import load_checkpoint, save_checkpoint
     from ds2ta_deploy.exporting import export
     from ds2ta_deploy.freezing import freeze
+    from ds2ta_deploy.importing.loading import import_checkpoint
     from ds2ta_deploy.quantization import Quantization, quantize
     from ds2ta_deploy.verification import verify
 
@@ -29,13 +30,14 @@ _HOMES = {
     "Quantization": "quantization",
     "export": "exporting",
     "freeze": "freezing",
+    "import_checkpoint": "importing.loading",
     "load_checkpoint": "checkpoints",
     "quantize": "quantization",
     "save_checkpoint": "checkpoints",
     "verify": "verification",
 }
 
-__all__ = ["Artifact", "Quantization", "export", "freeze", "load_checkpoint", "quantize", "save_checkpoint", "verify"]
+__all__ = ["Artifact", "Quantization", "export", "freeze", "import_checkpoint", "load_checkpoint", "quantize", "save_checkpoint", "verify"]
 
 
 def __getattr__(name: str) -> Any:

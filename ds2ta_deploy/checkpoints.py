@@ -1,7 +1,7 @@
 """Checkpoints: trained weights plus the model's config, read safely and strictly.
 
-The format of our own is a safetensors file whose header carries ``format`` and ``config``. PyTorch
-files are read through ``weights_only=True`` and nothing else: no code in them runs.
+The format of our own is a safetensors file whose header carries the config, or a PyTorch file of ``config`` and
+``state_dict``. Files of other projects are read by :mod:`ds2ta_deploy.importing.loading`.
 """
 
 from collections.abc import Mapping
@@ -9,22 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from ds2ta_deploy.errors import InputError, Problem, UnsupportedError, UsageError
+from ds2ta_deploy.importing.containers import HEADER_KEY, Content, no_config, read_content, word
 from ds2ta_deploy.models.build import build
 from ds2ta_deploy.models.families import FAMILIES, FamilyConfig
 from ds2ta_deploy.models.network import SpikingTransformer
-from ds2ta_deploy.reading import open_regular
-from ds2ta_deploy.torch_files import require_plain
-
-#: Key of the single header entry, which holds the config; one entry keeps the bytes independent of any map's order.
-HEADER_KEY = "ds2ta-checkpoint/1"
-
-_ZIP_MAGIC = b"PK\x03\x04"
 
 
 def save_checkpoint(model: SpikingTransformer, path: str | Path) -> None:
@@ -67,106 +60,61 @@ def load_checkpoint(path: str | Path) -> SpikingTransformer:
 
     """
     path = Path(path)
-    tensors, config = _read(path)
-    parsed = _parse_config(config, path)
-    with torch.device("meta"):  # shapes only: a lying config must not allocate
-        expected = build(parsed).state_dict()
-    _require_match(expected, tensors, path)
+    content = read_content(path)
+    if not content.own:
+        raise no_config(path)
+    return model_of(content, path)
+
+
+def model_of(content: Content, path: Path) -> SpikingTransformer:
+    """Return the model of a file of our own format; errors as :func:`load_checkpoint`."""
+    parsed = parse_config(content.config, str(path))
+    require_match(expected_tensors(parsed), content.tensors, path)
     model = build(parsed)
-    model.load_state_dict(tensors)
+    model.load_state_dict(content.tensors)
     return model.eval()
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
-    """Return tensors and the raw config of any container that is known."""
-    try:
-        with open_regular(path) as file:
-            magic = file.read(4)
-    except OSError as error:
-        raise InputError(Problem("DS2TA-101", f"cannot be read: {error.strerror}", str(path))) from error
-    return _read_torch(path) if magic == _ZIP_MAGIC else _read_safetensors(path)
+def expected_tensors(config: FamilyConfig) -> dict[str, Tensor]:
+    """Return tensors with the names, shapes and types of the network's, and no elements.
+
+    Raises:
+        InputError: DS2TA-110 naming every field of the config that contradicts itself or another one.
+
+    """
+    with torch.device("meta"):  # a lying config must not allocate
+        return dict(build(config).state_dict())
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Any]:
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise InputError(
-            Problem(
-                "DS2TA-101",
-                f"is not a complete safetensors or PyTorch checkpoint: {error}",
-                str(path),
-                "check that the file was copied whole",
-            )
-        ) from error
-    if HEADER_KEY not in metadata:
-        raise InputError(
-            Problem("DS2TA-102", f"has no config in its header (entry {HEADER_KEY!r})", str(path), "save it with save_checkpoint")
-        )
-    try:
-        return tensors, msgspec.json.decode(metadata[HEADER_KEY])
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise InputError(Problem("DS2TA-102", f"the config in the header is not JSON: {error}", str(path))) from error
+def parse_config(config: Any, where: str) -> FamilyConfig:
+    """Return the config that a file holds as plain values.
 
+    Raises:
+        InputError: DS2TA-102 when it is no table, 110 naming the field that is wrong.
+        UnsupportedError: DS2TA-201 unknown model family.
 
-def _read_torch(path: Path) -> tuple[dict[str, Tensor], Any]:
-    """``{"config": {...}, "state_dict": {...}}`` written by ``torch.save``."""
-    require_plain(path)
-    try:
-        with open_regular(path) as file:  # by content: torch.load chooses another reader by a file's name
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, KeyError and more on damaged files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            Problem("DS2TA-101", f"PyTorch refuses it with weights_only=True: {reason}", str(path), "save tensors and plain values only")
-        ) from error
-    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), Mapping) or "config" not in content:
-        raise InputError(
-            Problem("DS2TA-102", "does not hold 'state_dict' and 'config'", str(path), "save {'config': ..., 'state_dict': ...}")
-        )
-    tensors = dict(content["state_dict"])
-    wrong = [_word(name) for name, value in tensors.items() if not isinstance(name, str) or not _is_plain(value)]
-    if wrong:
-        raise InputError(Problem("DS2TA-106", "is not a plain dense tensor", f"{path}: {name}") for name in wrong)
-    if sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) > path.stat().st_size:
-        raise InputError(Problem("DS2TA-108", "its tensors share their elements, and need more memory than the file has", str(path)))
-    return tensors, content["config"]
-
-
-def _word(value: Any) -> str:
-    """Quote a string from a file; of anything else, which may be without end when printed, name the type."""
-    return value if isinstance(value, str) else f"<{type(value).__name__}>"
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether it is a dense tensor in memory: neither sparse nor meta, quantized or nested."""
-    return (
-        isinstance(value, Tensor)
-        and value.layout == torch.strided
-        and value.device.type == "cpu"
-        and not value.is_quantized
-        and not value.is_nested
-    )
-
-
-def _parse_config(config: Any, path: Path) -> FamilyConfig:
+    """
     if not isinstance(config, dict):
-        raise InputError(Problem("DS2TA-102", "the config is not a table of fields", str(path)))
+        raise InputError(Problem("DS2TA-102", "the config is not a table of fields", where))
     family = config.get("family")
     if not isinstance(family, str) or family not in FAMILIES:
         raise UnsupportedError(
-            Problem("DS2TA-201", f"the model family {_word(family)!r} is not known", str(path), f"known: {', '.join(FAMILIES)}")
+            Problem("DS2TA-201", f"the model family {word(family)!r} is not known", where, f"known: {', '.join(FAMILIES)}")
         )
     try:
         return msgspec.convert(config, FAMILIES[family])
     except (msgspec.ValidationError, UnicodeEncodeError) as error:  # half a surrogate pair is no text
-        raise InputError(Problem("DS2TA-110", str(error), f"{path}: config")) from error
+        raise InputError(Problem("DS2TA-110", str(error), f"{where}: config")) from error
 
 
-def _require_match(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> None:
-    """Name every missing, unexpected, mis-shaped and non-finite tensor, all at once."""
+def require_match(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> None:
+    """Compare what a file holds with what the network needs.
+
+    Raises:
+        InputError: naming every missing (DS2TA-105), unexpected (106), mis-shaped (107) and non-finite (103) tensor, all at
+            once.
+
+    """
     problems = [Problem("DS2TA-105", "is missing", f"{path}: {name}") for name in expected if name not in found]
     for name, tensor in found.items():
         where = f"{path}: {name}"

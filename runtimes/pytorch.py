@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ds2ta_deploy.artifact import GRAPH, MANIFEST, Artifact
-from ds2ta_deploy.checkpoints import load_checkpoint
 from ds2ta_deploy.errors import InputError, Problem, UnsupportedError
 from ds2ta_deploy.freezing import freeze
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.graph import Graph, check_input, store
 from ds2ta_deploy.graph.ops import ValueType
+from ds2ta_deploy.importing.loading import load_model
 from ds2ta_deploy.models.network import SpikingTransformer
 from ds2ta_deploy.models.probe import Probe, Watch
 from ds2ta_deploy.quantization import Quantization, quantize
@@ -75,7 +75,7 @@ def open_quantized(artifact: Artifact, checkpoint: Path) -> PytorchRuntime:
     except msgspec.ValidationError as error:
         where = str(artifact.path / MANIFEST)
         raise InputError(Problem("DS2TA-151", f"its quantization is none this version knows: {error}", where)) from error
-    model = quantize(load_checkpoint(checkpoint), settings)
+    model = quantize(load_model(checkpoint, config=artifact.manifest.config), settings)
     frozen = freeze(model)
     in_question = GRAPH in artifact.modified  # then its integers will be compared; only the wiring must be the same
     if frozen.types != artifact.graph.types or (not in_question and _integers_of(frozen) != _integers_of(artifact.graph)):

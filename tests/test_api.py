@@ -30,6 +30,8 @@ def test_importing_the_package_imports_no_engine_and_not_even_numpy():
         "from ds2ta_deploy import export, verify, Artifact",
         "from ds2ta_deploy.runtimes import base, reference",
         "from ds2ta_deploy.models import config",
+        "from ds2ta_deploy.importing import arguments, dialects, flags, options, published, settings, structure",
+        "from ds2ta_deploy.cli import imports",
     ],
 )
 def test_what_needs_no_engine_imports_none(program):
@@ -39,7 +41,7 @@ def test_what_needs_no_engine_imports_none(program):
 def test_every_verb_is_there_and_does_what_its_home_says():
     assert dd.__all__ == sorted(dd.__all__)
     for name in dd.__all__:
-        if name in {"Quantization", "freeze", "load_checkpoint", "quantize", "save_checkpoint"}:
+        if name in {"Quantization", "freeze", "import_checkpoint", "load_checkpoint", "quantize", "save_checkpoint"}:
             pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
         verb = getattr(dd, name)
         assert verb.__name__ == name
@@ -50,7 +52,7 @@ def test_every_verb_is_there_and_does_what_its_home_says():
 def test_the_verbs_are_listed():
     assert set(dd.__all__) <= set(dir(dd))
     assert set(dd.__all__) == {
-        "Artifact", "Quantization", "export", "freeze", "load_checkpoint", "quantize", "save_checkpoint", "verify"
+        "Artifact", "Quantization", "export", "freeze", "import_checkpoint", "load_checkpoint", "quantize", "save_checkpoint", "verify"
     }  # fmt: skip
 
 

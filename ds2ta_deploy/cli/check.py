@@ -5,14 +5,16 @@ from typing import Any
 
 import click
 
+from ds2ta_deploy.cli.imports import import_options, load
 from ds2ta_deploy.cli.options import checkpoint_argument, json_option, print_json, say, settings_options
 
 
 @click.command("check", epilog="Example: ds2ta check ckpt.safetensors")
 @checkpoint_argument
 @settings_options
+@import_options
 @json_option
-def command(checkpoint: Path, config: Path | None, as_json: bool, **settings: Any) -> None:
+def command(checkpoint: Path, config: Path | None, as_json: bool, said: dict[str, Any], **settings: Any) -> None:
     """Say whether CHECKPOINT can be exported, with every problem and its place; nothing is written.
 
     The checkpoint is read, quantized, frozen, its ranges are proved and the ONNX graph is built: what
@@ -21,7 +23,6 @@ def command(checkpoint: Path, config: Path | None, as_json: bool, **settings: An
     from ds2ta_deploy.runtimes.base import require_torch
 
     require_torch()
-    from ds2ta_deploy.checkpoints import load_checkpoint
     from ds2ta_deploy.cli.export import read_settings
     from ds2ta_deploy.errors import Ds2taError
     from ds2ta_deploy.exporters.onnx import to_onnx
@@ -31,7 +32,7 @@ def command(checkpoint: Path, config: Path | None, as_json: bool, **settings: An
 
     findings: dict[str, Any] = {"supported": True, "problems": []}
     try:
-        model = load_checkpoint(checkpoint)
+        model = load(checkpoint, said).model
         quantized = quantize(model, read_settings(config, settings))
         graph = freeze(quantized)
         to_onnx(graph)

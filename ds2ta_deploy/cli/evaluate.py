@@ -1,9 +1,11 @@
 """``ds2ta eval``."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from ds2ta_deploy.cli.imports import import_options
 from ds2ta_deploy.cli.options import allow_modified_option, json_option, lava_python_option, print_json, progress, runtime_option
 
 
@@ -19,16 +21,26 @@ from ds2ta_deploy.cli.options import allow_modified_option, json_option, lava_py
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="The checkpoint behind the artifact; needed by the runtime torch.")
 @allow_modified_option
 @lava_python_option
+@import_options
 @json_option
 def command(
-    source: Path, data: Path, runtime: str | None, checkpoint: Path | None, allow_modified: bool, lava_python: Path | None, as_json: bool
+    source: Path,
+    data: Path,
+    runtime: str | None,
+    checkpoint: Path | None,
+    allow_modified: bool,
+    lava_python: Path | None,
+    as_json: bool,
+    said: dict[str, Any],
 ) -> None:
     """Measure the top-1 accuracy of SOURCE, an artifact or a checkpoint, over a labelled data set."""
     from ds2ta_deploy.cli.sources import open_source
     from ds2ta_deploy.datasets import read_data
     from ds2ta_deploy.errors import InputError, Problem
 
-    opened = open_source(source, runtime, "populations", checkpoint=checkpoint, allow_modified=allow_modified, lava_python=lava_python)
+    opened = open_source(
+        source, runtime, "populations", checkpoint=checkpoint, allow_modified=allow_modified, lava_python=lava_python, said=said
+    )
     labelled = read_data(data)
     if labelled.labels is None or len(labelled.labels) == 0:
         raise InputError(Problem("DS2TA-134", "has no labels", str(data), "save the classes under 'labels'"))

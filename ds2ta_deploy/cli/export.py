@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ds2ta_deploy.cli.imports import import_options, load
 from ds2ta_deploy.cli.options import (
     SETTINGS,
     checkpoint_argument,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 @runtime_option("Runtime to verify with, besides torch; may be repeated; 'all' for every one.  [default: the target's]", multiple=True)
 @values_option
 @lava_python_option
+@import_options
 @json_option
 def command(
     checkpoint: Path,
@@ -73,26 +75,29 @@ def command(
     values: Any,
     lava_python: Path | None,
     as_json: bool,
+    said: dict[str, Any],
     **settings: Any,
 ) -> None:
     """Freeze CHECKPOINT into integers, export it and verify every value before it is released.
 
     The artifact appears under its name only when every runtime computed the same integers; otherwise
     OUT.failed is left for inspection and the exit code is 1.
+
+    CHECKPOINT is one of this package, or a published one of any known family; what its file does not tell of
+    the network is asked for by the name of the option, all at once.
     """
     from ds2ta_deploy.runtimes.base import require_torch
 
     require_torch()
     import msgspec
 
-    from ds2ta_deploy.checkpoints import load_checkpoint
     from ds2ta_deploy.exporting import export
     from ds2ta_deploy.freezing import freeze
     from ds2ta_deploy.graph.ranges import beyond_float32
     from ds2ta_deploy.quantization import quantize
     from ds2ta_deploy.verification import available_runtimes
 
-    model = quantize(load_checkpoint(checkpoint), read_settings(config, settings, find_target(target).profile))
+    model = quantize(load(checkpoint, said).model, read_settings(config, settings, find_target(target).profile))
     out = output if output is not None else checkpoint.with_name(f"{checkpoint.stem}-{target}")
     graph = freeze(model)
     pixels = _pixels(graph, _beside(checkpoint) if inputs is None else inputs, samples)

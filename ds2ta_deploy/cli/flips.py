@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from ds2ta_deploy.cli.imports import import_options, load
 from ds2ta_deploy.cli.options import checkpoint_argument, json_option, print_json, settings_options
 
 
@@ -14,8 +15,9 @@ from ds2ta_deploy.cli.options import checkpoint_argument, json_option, print_jso
     "--inputs", type=click.Path(path_type=Path), required=True, help=".npz with uint8 'images' or 'frames', or a directory of idx files."
 )
 @settings_options
+@import_options
 @json_option
-def command(checkpoint: Path, inputs: Path, config: Path | None, as_json: bool, **settings: Any) -> None:
+def command(checkpoint: Path, inputs: Path, config: Path | None, as_json: bool, said: dict[str, Any], **settings: Any) -> None:
     """Measure which share of each layer's spikes the integer grid of CHECKPOINT changes on the inputs.
 
     Compared are the trained network in float32 and the quantized one, each running on from its own spikes. Nothing is
@@ -26,12 +28,11 @@ def command(checkpoint: Path, inputs: Path, config: Path | None, as_json: bool, 
     require_torch()
     import msgspec
 
-    from ds2ta_deploy.checkpoints import load_checkpoint
     from ds2ta_deploy.cli.export import read_settings
     from ds2ta_deploy.datasets import read_data
     from ds2ta_deploy.flips import measure_flips
 
-    measured = measure_flips(load_checkpoint(checkpoint), read_data(inputs).images, read_settings(config, settings))
+    measured = measure_flips(load(checkpoint, said).model, read_data(inputs).images, read_settings(config, settings))
     if as_json:
         print_json(msgspec.to_builtins(measured))
         return

@@ -1,12 +1,13 @@
 """``ds2ta inspect``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ds2ta_deploy.cli.options import allow_modified_option, artifact_argument, json_option, print_json
-from ds2ta_deploy.errors import printable
+from ds2ta_deploy.cli.imports import import_options, load, require_nothing_said
+from ds2ta_deploy.cli.options import allow_modified_option, json_option, print_json
+from ds2ta_deploy.errors import Problem, UsageError, printable
 
 if TYPE_CHECKING:
     from ds2ta_deploy.artifact import Artifact, Manifest
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
 
 
 @click.command("inspect", epilog="Example: ds2ta inspect OUT --json")
-@artifact_argument
+@click.argument("source", type=click.Path(path_type=Path))
 @allow_modified_option
 @click.option("--certificate", is_flag=True, help="Show what is proved of the graph instead, after deriving it a second time.")
+@import_options
 @json_option
-def command(artifact: Path, allow_modified: bool, certificate: bool, as_json: bool) -> None:
-    """Show what ARTIFACT holds: its origin, its populations with shapes, weights, thresholds, shifts and rates.
+def command(source: Path, allow_modified: bool, certificate: bool, as_json: bool, said: dict[str, Any]) -> None:
+    """Show what SOURCE holds. An artifact: its origin, its populations with shapes, weights, thresholds, shifts and rates.
+
+    A checkpoint: how its tensors are named, and every field of its config with who says it.
 
     With --certificate: the proven interval of every value, why no table index can leave its table and why no
     product can saturate. Exits with 4 unless an independent derivation from the graph file agrees on every one.
@@ -29,7 +33,14 @@ def command(artifact: Path, allow_modified: bool, certificate: bool, as_json: bo
     from ds2ta_deploy.artifact import REPORT, Artifact
     from ds2ta_deploy.report import Report
 
-    opened = Artifact.open(artifact, allow_modified=allow_modified)
+    if source.is_file():
+        if certificate or allow_modified:
+            what = "--certificate and --allow-modified are for artifacts; this is a file"
+            raise UsageError(Problem("DS2TA-504", what, str(source)))
+        _show_checkpoint(source, said, as_json=as_json)
+        return
+    require_nothing_said(said, source)
+    opened = Artifact.open(source, allow_modified=allow_modified)
     if certificate:
         _show_certificate(opened, as_json=as_json)
         return
@@ -39,6 +50,27 @@ def command(artifact: Path, allow_modified: bool, certificate: bool, as_json: bo
         return
     for line in (*_origin(opened.manifest, report), *_tree(report)):
         click.echo(printable(line))
+
+
+def _show_checkpoint(path: Path, said: dict[str, Any], *, as_json: bool) -> None:
+    """Load it and say what it is."""
+    from ds2ta_deploy.runtimes.base import require_torch
+
+    require_torch()
+    import msgspec
+
+    imported = load(path, said)
+    config = msgspec.to_builtins(imported.model.config)
+    parameters = sum(parameter.numel() for parameter in imported.model.parameters())
+    if as_json:
+        shown = {"dialect": imported.dialect, "holder": imported.holder, "parameters": parameters, "config": config}
+        print_json(shown | {"sources": imported.sources, "dead": sorted(imported.dead)})
+        return
+    click.echo(printable(f"{path}: {config['family']}, tensors of {imported.holder} named as in {imported.dialect}"))
+    click.echo(f"{parameters:,} parameters; {len(imported.dead)} tensors that no forward pass reads are left out")
+    default = "the file" if imported.dialect == "own" else "the default"
+    for name, value in config.items():
+        click.echo(printable(f"  {name} {value} ({imported.sources.get(name, default)})"))
 
 
 def _show_certificate(opened: "Artifact", *, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ds2ta_deploy.cli.imports import import_options
 from ds2ta_deploy.cli.options import (
     allow_modified_option,
     json_option,
@@ -30,6 +31,7 @@ from ds2ta_deploy.errors import Problem, UsageError
 @values_option
 @allow_modified_option
 @lava_python_option
+@import_options
 @json_option
 def command(
     source: Path,
@@ -41,6 +43,7 @@ def command(
     allow_modified: bool,
     lava_python: Path | None,
     as_json: bool,
+    said: dict[str, Any],
 ) -> None:
     """Run SOURCE, an artifact or a checkpoint, on inputs and print one decision a sample.
 
@@ -56,7 +59,7 @@ def command(
         raise UsageError(Problem("DS2TA-501", "the output exists already", str(output), "remove it or choose another name with -o"))
     if output is not None and not output.parent.is_dir():
         raise UsageError(Problem("DS2TA-502", "there is no such directory", str(output.parent)))
-    opened = open_source(source, runtime, values, checkpoint=checkpoint, allow_modified=allow_modified, lava_python=lava_python)
+    opened = open_source(source, runtime, values, checkpoint=checkpoint, allow_modified=allow_modified, lava_python=lava_python, said=said)
     pixels = read_data(inputs).images
     batches = opened.batches(pixels)
     wanted = opened.values if output is not None else ()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2ta_deploy.artifact import Artifact
+from ds2ta_deploy.cli.imports import load, require_nothing_said
 from ds2ta_deploy.errors import Problem, UsageError
 from ds2ta_deploy.runtimes.base import open_runtime, require_torch
 from ds2ta_deploy.targets import find_target
@@ -53,8 +54,9 @@ def open_source(
     checkpoint: Path | None = None,
     allow_modified: bool = False,
     lava_python: Path | None = None,
+    said: dict[str, Any],
 ) -> Source:
-    """Open an artifact (a directory) or a checkpoint (a file).
+    """Open an artifact (a directory) or a checkpoint (a file), of which ``said`` says what the file does not.
 
     Raises:
         UsageError: DS2TA-504 when the runtime cannot run what was given.
@@ -62,6 +64,7 @@ def open_source(
 
     """
     if path.is_dir():
+        require_nothing_said(said, path)
         artifact = Artifact.open(path, allow_modified=allow_modified)
         name = runtime or find_target(artifact.manifest.target).run_with
         if checkpoint is not None and name != "torch":
@@ -82,11 +85,10 @@ def open_source(
             )
         )
     require_torch()
-    from ds2ta_deploy.checkpoints import load_checkpoint
     from ds2ta_deploy.runtimes.pytorch import FloatRuntime
 
-    model = load_checkpoint(path)
+    model = load(path, said).model
     floating = FloatRuntime(model)
-    inner = (".product", ".current", ".membrane", ".scores", ".denoised", ".context")
+    inner = (".product", ".current", ".membrane", ".scores", ".denoised", ".context", ".key_value", ".relevance", ".mixed", "_current")
     names = tuple(name for name in floating.value_names if values == "all" or not name.endswith(inner))
     return Source(FLOAT_RUNTIME, model.config.input_shape.index(None), names, floating.trace, "head.logits")

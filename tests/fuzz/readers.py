@@ -143,6 +143,12 @@ def _seed_checkpoint(path: Path) -> None:
     save_checkpoint(_model(), path)
 
 
+def _seed_published(path: Path) -> None:
+    import published_files
+
+    published_files.write(path, "statten", "timm", arguments=True)
+
+
 # --- how it is read --------------------------------------------------------------------------------------------------
 
 
@@ -168,6 +174,24 @@ def read_checkpoint(path: Path) -> str:
     prove(graph, profile_of(graph))
     weights = [name.encode() + _array(tensor.numpy()) for name, tensor in state.items()]
     return _digest(msgspec.json.encode(model.config), *weights)
+
+
+def read_published(path: Path) -> str:
+    """Import another project's checkpoint; what is imported is finite and is the network that its config describes."""
+    import torch
+
+    from ds2ta_deploy.checkpoints import expected_tensors
+    from ds2ta_deploy.importing.loading import read_model
+    from ds2ta_deploy.importing.options import ImportOptions
+
+    imported = read_model(path, ImportOptions(arch="statten", input_kind="images"))
+    config, state = imported.model.config, imported.model.state_dict()
+    config.validate()
+    if {name: tensor.shape for name, tensor in state.items()} != {name: tensor.shape for name, tensor in expected_tensors(config).items()}:
+        raise ViolationError("shapes and config disagree")
+    if not all(torch.isfinite(tensor).all() for tensor in state.values()):
+        raise ViolationError("a weight is not finite")
+    return _digest(msgspec.json.encode(config), *(name.encode() + _array(tensor.numpy()) for name, tensor in state.items()))
 
 
 def read_graph(path: Path) -> str:
@@ -303,6 +327,7 @@ READERS: dict[str, Reader] = {
     "artifact-inspected": Reader(inspect_artifact, _seed_artifact, spoil_artifact(names=[REPORT], sealed=True), 1000, needs="onnxruntime"),
     "checkpoint": Reader(read_checkpoint, _seed_checkpoint, _TENSORS, 2000, needs="torch"),
     "checkpoint-torch": Reader(read_checkpoint, _seed_torch, _ZIP, 2000, needs="torch"),
+    "checkpoint-published": Reader(read_published, _seed_published, _ZIP, 2000, needs="torch"),
     "graph": Reader(read_graph, _seed_graph, _TENSORS, 4000),
     "onnx": Reader(run_onnxruntime, _seed_onnx, _ONNX, 2000, needs="onnxruntime"),
     "onnx-reference": Reader(run_onnx_reference, _seed_onnx, _ONNX, 1000, needs="onnxruntime"),

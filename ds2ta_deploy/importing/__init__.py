@@ -1,0 +1,1 @@
+"""Checkpoints of other projects: containers, published key names, and what tensors do not tell."""
