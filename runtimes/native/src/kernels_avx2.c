@@ -6,20 +6,15 @@
 #pragma GCC target("avx2,popcnt,bmi,bmi2")
 #endif
 #include <immintrin.h>
-#include <stdint.h>
+
+#include "kernels.h"
+
+#include <string.h>
 
 #define WIDTH 32
 
-typedef int8_t bytes __attribute__((vector_size(WIDTH)));
 typedef int16_t words __attribute__((vector_size(WIDTH)));
 typedef int32_t longs __attribute__((vector_size(WIDTH)));
-
-static inline words widen(const int8_t *address) { return (words)_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)address)); }
-
-static inline void split_bytes(bytes value, words *low, words *high) {
-    *low = (words)_mm256_cvtepi8_epi16(_mm256_castsi256_si128((__m256i)value));
-    *high = (words)_mm256_cvtepi8_epi16(_mm256_extracti128_si256((__m256i)value, 1));
-}
 
 static inline void split_words(words value, longs *low, longs *high) {
     *low = (longs)_mm256_cvtepi16_epi32(_mm256_castsi256_si128((__m256i)value));
@@ -31,6 +26,33 @@ static inline void store_low_bytes(longs value, uint8_t *address) {
     _mm_storel_epi64((__m128i *)(void *)address, _mm_packus_epi16(packed, packed));
 }
 
+/* Pairs of products are added in 16 bits: 2 * 127 * 128 fits, and 2 * 255 * 128 would not. */
+static void dense(const int8_t *quads, int quad_count, const uint8_t *counts, size_t stride, int32_t *sums) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    for (int c = 0; c < DS2TA_TILE; c += 16) {
+        __m256i sum[DS2TA_GROUP][2];
+        for (int i = 0; i < DS2TA_GROUP * 2; i++) sum[i / 2][i % 2] = _mm256_setzero_si256();
+        for (size_t quad = 0; quad < (size_t)quad_count; quad++) {
+            __m256i weight[2];
+            for (int i = 0; i < 2; i++)
+                weight[i] = _mm256_load_si256((const __m256i *)(const void *)(quads + (quad * DS2TA_TILE + (size_t)(c + 8 * i)) * 4));
+            for (size_t t = 0; t < DS2TA_GROUP; t++) {
+                int32_t four;
+                memcpy(&four, counts + t * stride + 4 * quad, sizeof four);
+                __m256i seen = _mm256_set1_epi32(four);
+                for (int i = 0; i < 2; i++)
+                    sum[t][i] = _mm256_add_epi32(sum[t][i], _mm256_madd_epi16(_mm256_maddubs_epi16(seen, weight[i]), ones));
+            }
+        }
+        for (int i = 0; i < DS2TA_GROUP * 2; i++)
+            _mm256_store_si256((__m256i *)(void *)(sums + i / 2 * DS2TA_TILE + c + i % 2 * 8), sum[i / 2][i % 2]);
+    }
+}
+
+#define DS2TA_DENSE_PLANES 7
+#define DS2TA_DENSE_COST 32
+#define DS2TA_UNPACK ds2ta_unpack_plain
+#define DS2TA_DENSE dense
 #define DS2TA_NAME "avx2"
 #define DS2TA_KERNELS ds2ta_kernels_avx2
 #include "kernels_vector.h"

@@ -3,36 +3,73 @@
 
 #include <string.h>
 
-static void sort(const uint8_t *patterns, int channels, int base, uint16_t *list, uint32_t start[DS2TA_PATTERNS + 1]) {
+static size_t listed(const uint8_t *patterns, size_t size) {
+    size_t count = 0;
+    for (size_t i = 0; i < size; i++) count += patterns[i] != 0;
+    return count;
+}
+
+static uint32_t fill(uint16_t *list, uint32_t length, int filler) {
+    while (filler >= 0 && length % DS2TA_FILL) list[length++] = (uint16_t)filler;
+    return length;
+}
+
+static void sort(const uint8_t *patterns, int channels, int base, int filler, uint16_t *list, uint32_t start[DS2TA_PATTERNS]) {
     uint32_t position = 0;
-    for (int pattern = 1; pattern < DS2TA_PATTERNS; pattern++) {
-        start[pattern] = position;
+    for (int i = 0; i < DS2TA_CLASSES; i++) {
+        start[i] = position;
         for (int c = 0; c < channels; c++)
-            if (patterns[c] == pattern) list[position++] = (uint16_t)(base + c);
+            if (patterns[c] == ds2ta_pattern_of(i)) list[position++] = (uint16_t)(base + c);
+        position = fill(list, position, filler);
     }
-    start[DS2TA_PATTERNS] = position;
+    start[DS2TA_CLASSES] = position;
 }
 
-static uint32_t join(const ds2ta_part *parts, int count, uint16_t *list, uint32_t start[DS2TA_PATTERNS + 1]) {
+static uint32_t join(const ds2ta_part *parts, int count, int filler, uint16_t *list, uint32_t start[DS2TA_PATTERNS]) {
     uint32_t position = 0;
-    for (int pattern = 1; pattern < DS2TA_PATTERNS; pattern++) {
-        start[pattern] = position;
-        for (int i = 0; i < count; i++)
-            for (uint32_t k = parts[i].start[pattern]; k < parts[i].start[pattern + 1]; k++)
-                list[position++] = (uint16_t)(parts[i].list[k] + parts[i].offset);
+    for (int i = 0; i < DS2TA_CLASSES; i++) {
+        start[i] = position;
+        for (int p = 0; p < count; p++)
+            for (uint32_t k = parts[p].start[i]; k < parts[p].start[i + 1]; k++) list[position++] = (uint16_t)(parts[p].list[k] + parts[p].offset);
+        position = fill(list, position, filler);
     }
-    return start[DS2TA_PATTERNS] = position;
+    return start[DS2TA_CLASSES] = position;
 }
 
-static void rows(const int8_t *weight, int together, const uint16_t *list, const uint32_t start[DS2TA_PATTERNS + 1], int shift,
-                 int32_t *sums) {
-    (void)together;
-    for (int pattern = 1; pattern < DS2TA_PATTERNS; pattern++)
-        for (uint32_t i = start[pattern]; i < start[pattern + 1]; i++) {
-            const int8_t *row = weight + (size_t)list[i] * DS2TA_TILE;
-            for (int t = 0; t < DS2TA_GROUP; t++)
-                if (pattern >> t & 1)
-                    for (int c = 0; c < DS2TA_TILE; c++) sums[t * DS2TA_TILE + c] += row[c] * (1 << shift);
+static void rows(const ds2ta_panel *panel, const uint16_t *list, const uint32_t start[DS2TA_PATTERNS], int shift, int fresh, int32_t *sums,
+                 size_t stride) {
+    for (int tile = 0; tile < panel->width; tile++) {
+        int32_t *to = sums + (size_t)tile * stride;
+        if (fresh) memset(to, 0, DS2TA_GROUP * DS2TA_TILE * sizeof *to);
+        for (int i = 0; i < DS2TA_CLASSES; i++)
+            for (uint32_t k = start[i]; k < start[i + 1]; k++)
+                for (int t = 0; t < DS2TA_GROUP; t++)
+                    for (int c = 0; c < DS2TA_TILE && ds2ta_pattern_of(i) >> t & 1; c++)
+                        to[t * DS2TA_TILE + c] += ds2ta_weight(panel, list[k], tile, c) * (1 << shift);
+    }
+}
+
+static void count(const uint8_t *patterns, size_t plane_stride, int planes, int channels, uint8_t *counts, size_t stride) {
+    for (size_t t = 0; t < DS2TA_GROUP; t++)
+        for (size_t c = 0; c < (size_t)channels; c++) {
+            counts[t * stride + c] = 0;
+            for (int k = 0; k < planes; k++) counts[t * stride + c] |= (uint8_t)((patterns[(size_t)k * plane_stride + c] >> t & 1) << k);
+        }
+}
+
+void ds2ta_unpack_plain(const ds2ta_panel *panel, int tile, int quad_count, int8_t *quads) {
+    for (int row = 0; row < quad_count * 4; row++)
+        for (int c = 0; c < DS2TA_TILE; c++)
+            quads[((size_t)(row / 4) * DS2TA_TILE + (size_t)c) * 4 + (size_t)row % 4] = (int8_t)ds2ta_weight(panel, (size_t)row, tile, c);
+}
+
+void ds2ta_dense_plain(const int8_t *quads, int quad_count, const uint8_t *counts, size_t stride, int32_t *sums) {
+    for (size_t t = 0; t < DS2TA_GROUP; t++)
+        for (int c = 0; c < DS2TA_TILE; c++) {
+            int32_t sum = 0;
+            for (size_t row = 0; row < (size_t)quad_count * 4; row++)
+                sum += counts[t * stride + row] * quads[(row / 4 * DS2TA_TILE + (size_t)c) * 4 + row % 4];
+            sums[t * DS2TA_TILE + (size_t)c] = sum;
         }
 }
 
@@ -85,4 +122,5 @@ static void mix(const int16_t *map, const int16_t *values, int tokens, int width
         for (int c = 0; c < width; c++) context[c] = (int16_t)(context[c] + (map[j] & values[(size_t)j * (size_t)width + (size_t)c]));
 }
 
-const ds2ta_kernels ds2ta_kernels_scalar = {"scalar", sort, join, rows, scale_row, fire, look_up, mix};
+const ds2ta_kernels ds2ta_kernels_scalar = {
+    "scalar", DS2TA_MAX_PLANES, 24, listed, sort, join, rows, count, ds2ta_unpack_plain, ds2ta_dense_plain, scale_row, fire, look_up, mix};

@@ -210,8 +210,7 @@ static void run_share(void *argument, size_t index) {
     int low, high;
     if (!share(call, index, &low, &high)) return;
     if (node->op.kind == DS2TA_ENCODE) encode_share(plan, call, scratch, low, high);
-    if (node->op.kind == DS2TA_LINEAR) ds2ta_linear(plan, node, scratch, call->sample, low, high);
-    if (node->op.kind == DS2TA_CONV) ds2ta_convolve(plan, node, scratch, call->sample, low, high);
+    if (node->op.kind == DS2TA_LINEAR || node->op.kind == DS2TA_CONV) ds2ta_weigh(plan, node, scratch, call->sample, low, high);
     if (node->op.kind == DS2TA_ATTENTION) ds2ta_attend(plan, node, scratch, call->sample, low, high);
     if (call->outputs->data) ds2ta_trace_value(plan, node->op.output, call->sample, low, high);
 }

@@ -83,7 +83,7 @@ static int64_t now(void) {
 
 typedef void (*operation)(const ds2ta_plan *, const ds2ta_node *, ds2ta_scratch *, int, int, int);
 
-static const operation OPERATIONS[] = {ds2ta_encode, ds2ta_linear, ds2ta_convolve, ds2ta_attend,
+static const operation OPERATIONS[] = {ds2ta_encode, ds2ta_weigh, ds2ta_weigh, ds2ta_attend,
                                        ds2ta_pool,   ds2ta_add,    ds2ta_readout,  ds2ta_given};
 
 /* One thread's share of a run: its tokens of every operation of every sample. */
