@@ -76,25 +76,53 @@ static void unpack(const ds2ta_panel *panel, int tile, int quad_count, int8_t *q
     }
 }
 
+static inline int32_t four_counts(const uint8_t *address) {
+    int32_t four;
+    memcpy(&four, address, sizeof four);
+    return four;
+}
+
+/* sum += four products a number. Written out, and on single variables, because compilers copy sums that are used in any other way. */
+#define DOT(sum, counts, weights) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(counts), "v"(weights))
+
 /* Sixteen sums stay in registers; every weight that is loaded serves four steps. */
 static void dense(const int8_t *quads, int quad_count, const uint8_t *counts, size_t stride, int32_t *sums) {
-    __m512i sum[DS2TA_GROUP][4];
-    for (int i = 0; i < DS2TA_GROUP * 4; i++) sum[i / 4][i % 4] = _mm512_setzero_si512();
+    const __m512i zero = _mm512_setzero_si512();
+#define SUMS(t) __m512i t##_0 = zero, t##_1 = zero, t##_2 = zero, t##_3 = zero
+    SUMS(first);
+    SUMS(second);
+    SUMS(third);
+    SUMS(fourth);
+#undef SUMS
     for (int quad = 0; quad < quad_count; quad++, quads += 4 * DS2TA_TILE, counts += 4) {
-        __m512i weight[4];
-        for (int i = 0; i < 4; i++) weight[i] = _mm512_load_si512(quads + i * 64);
-        for (int t = 0; t < DS2TA_GROUP; t++) {
-            int32_t four;
-            memcpy(&four, counts + (size_t)t * stride, sizeof four);
-            __m512i seen = _mm512_set1_epi32(four);
-            for (int i = 0; i < 4; i++) sum[t][i] = _mm512_dpbusd_epi32(sum[t][i], seen, weight[i]);
-        }
+        __m512i weight_0 = _mm512_load_si512(quads), weight_1 = _mm512_load_si512(quads + 64);
+        __m512i weight_2 = _mm512_load_si512(quads + 128), weight_3 = _mm512_load_si512(quads + 192), seen;
+#define ADD(t, step)                                                \
+    seen = _mm512_set1_epi32(four_counts(counts + (step) * stride)); \
+    DOT(t##_0, seen, weight_0);                                     \
+    DOT(t##_1, seen, weight_1);                                     \
+    DOT(t##_2, seen, weight_2);                                     \
+    DOT(t##_3, seen, weight_3)
+        ADD(first, 0);
+        ADD(second, 1);
+        ADD(third, 2);
+        ADD(fourth, 3);
+#undef ADD
     }
-    for (int i = 0; i < DS2TA_GROUP * 4; i++) _mm512_store_si512(sums + i * 16, sum[i / 4][i % 4]);
+#define KEEP(t, step)                                     \
+    _mm512_store_si512(sums + (step) * DS2TA_TILE, t##_0);      \
+    _mm512_store_si512(sums + (step) * DS2TA_TILE + 16, t##_1); \
+    _mm512_store_si512(sums + (step) * DS2TA_TILE + 32, t##_2); \
+    _mm512_store_si512(sums + (step) * DS2TA_TILE + 48, t##_3)
+    KEEP(first, 0);
+    KEEP(second, 1);
+    KEEP(third, 2);
+    KEEP(fourth, 3);
+#undef KEEP
 }
 
 #define DS2TA_DENSE_PLANES DS2TA_MAX_PLANES
-#define DS2TA_DENSE_COST 22
+#define DS2TA_DENSE_COST 20
 #define DS2TA_UNPACK unpack
 #define DS2TA_DENSE dense
 #define DS2TA_SORT sort_512

@@ -97,27 +97,44 @@ static void scale_row(const int32_t *weight, int32_t value, int32_t *product) {
     }
 }
 
-static void fire(const ds2ta_neuron *neuron, const int32_t *product, int stride, const int32_t *bias, const int32_t *threshold,
-                 uint8_t *out, size_t group_stride) {
-    for (int l = 0; l < LONGS; l++) {
-        int first = l * LONG_LANES;
+/* `steps` and `taps` are the neuron's, or numbers that the compiler knows. */
+static inline __attribute__((always_inline)) void fire_of(const ds2ta_neuron *neuron, const int32_t *product, size_t stride, const int32_t *bias,
+                                                          const int32_t *threshold, uint8_t *out, size_t group_stride, int steps, int taps) {
+    const longs zero = {0};
+    longs decay[4]; /* later taps are seldom: they are computed where they are needed */
+    for (int m = 0; m < 4; m++) decay[m] = zero + (neuron->decay * m < 31 ? neuron->decay * m : 31);
+    for (int first = 0; first < DS2TA_TILE; first += LONG_LANES) {
         longs constant = LOAD(longs, bias + first) << neuron->guard_bits, limit = LOAD(longs, threshold + first);
-        longs carried = limit ^ limit, pattern = carried;
-        for (int t = 0; t < neuron->steps; t++) {
-            longs current = constant;
-            for (int m = 0; m < neuron->taps && m <= t; m++) {
-                int shift = neuron->decay * m < 31 ? neuron->decay * m : 31;
-                current += (LOAD(longs, product + (size_t)(t - m) * (size_t)stride + first) << neuron->guard_bits) >> shift;
-            }
+        longs carried = zero, pattern = zero, seen[4];
+        for (int t = 0; t < steps; t++) {
+            longs current = constant, now = LOAD(longs, product + (size_t)t * stride + first) << neuron->guard_bits;
+            if (taps > 1) seen[t % 4] = now;
+            current += now;
+            for (int m = 1; m < taps && m <= t; m++)
+                current += m < 4 ? seen[(t - m) % 4] >> decay[m]
+                                 : (LOAD(longs, product + (size_t)(t - m) * stride + first) << neuron->guard_bits) >>
+                                       (neuron->decay * m < 31 ? neuron->decay * m : 31);
             longs membrane = carried + current, fired = membrane >= limit;
-            carried = ((membrane & ~fired) * neuron->leak_numerator) >> neuron->leak_shift;
-            pattern |= (fired & 1) << t % DS2TA_GROUP;
-            if (t % DS2TA_GROUP == DS2TA_GROUP - 1 || t + 1 == neuron->steps) {
+            carried = membrane & ~fired;
+            if (neuron->leak_numerator != 1) carried *= neuron->leak_numerator;
+            carried >>= neuron->leak_shift;
+            pattern |= fired & 1 << t % DS2TA_GROUP;
+            if (t % DS2TA_GROUP == DS2TA_GROUP - 1 || t + 1 == steps) {
                 store_low_bytes(pattern, out + (size_t)(t / DS2TA_GROUP) * group_stride + first);
-                pattern ^= pattern;
+                pattern = zero;
             }
         }
     }
+}
+
+static void fire(const ds2ta_neuron *neuron, const int32_t *product, int stride, const int32_t *bias, const int32_t *threshold,
+                 uint8_t *out, size_t group_stride) {
+    if (neuron->steps == 4 && neuron->taps == 1)
+        fire_of(neuron, product, (size_t)stride, bias, threshold, out, group_stride, 4, 1);
+    else if (neuron->steps == 4 && neuron->taps >= 4)
+        fire_of(neuron, product, (size_t)stride, bias, threshold, out, group_stride, 4, 4);
+    else
+        fire_of(neuron, product, (size_t)stride, bias, threshold, out, group_stride, neuron->steps, neuron->taps);
 }
 
 static void look_up(const uint64_t *query, const uint64_t *keys, int count, int tokens, const int16_t *table, int16_t *map) {

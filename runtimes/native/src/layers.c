@@ -19,8 +19,8 @@ void ds2ta_fire(const ds2ta_plan *plan, const ds2ta_node *node, const int32_t *p
     if (ds2ta_fires_traced(plan, node)) ds2ta_trace_fire(plan, node, &neuron, product, stride, sample, token, tile);
 }
 
-/* Of rows added in the time that one list takes beside its rows, for every tile and for every token. */
-enum { LIST_COST = 80, JOIN_COST = 500, SORT_COST = 60 };
+/* In rows added of one tile: what a list takes beside its rows, once a tile; what sorting takes, and joining sorted pixels. */
+enum { LIST_COST = 60, SORT_COST = 60, JOIN_COST = 350 };
 
 /* Whether multiplying everything takes less time than the lists of tokens [first, first + count). */
 static int is_dense(const ds2ta_plan *plan, const ds2ta_node *node, int first, int count) {
@@ -30,10 +30,11 @@ static int is_dense(const ds2ta_plan *plan, const ds2ta_node *node, int first, i
     for (int group = 0; group < plan->groups; group++)
         for (int plane = 0; plane < node->planes; plane++)
             spikes += plan->kernels->listed(ds2ta_patterns(plan, node->op.inputs[0], plane, group) + (size_t)first * (size_t)node->stride_in, size);
-    int64_t lists = (int64_t)count * plan->groups * node->planes * node->chunk_count, tiles = node->tiles;
-    int64_t making = SORT_COST + node->rows / 2 + (node->op.kind == DS2TA_CONV ? JOIN_COST : 0);
-    int64_t listed = (int64_t)spikes * node->op.size * node->op.size * tiles + lists * (LIST_COST * tiles + making);
-    return listed > (int64_t)count * plan->groups * node->rows * tiles * plan->kernels->dense_cost / 16;
+    int64_t tiles = node->tiles, sorts = (int64_t)count * plan->groups * node->planes;
+    int64_t rows = (int64_t)spikes * node->op.size * node->op.size * tiles * (node->together[0] > 1 ? 3 : 4) / 4;
+    int64_t sorting = SORT_COST + node->rows / 4 + (node->op.kind == DS2TA_CONV ? JOIN_COST : 0);
+    int64_t dense = (int64_t)count * plan->groups * node->rows * tiles * plan->kernels->dense_cost / 16;
+    return rows + sorts * (sorting + LIST_COST * node->chunk_count * tiles) > dense;
 }
 
 /* Weights are read once and seldom lie in a near cache: while a token is worked on, its share of what is needed next is fetched. */
