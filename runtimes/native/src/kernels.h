@@ -37,6 +37,9 @@ static inline int32_t ds2ta_weight(const ds2ta_panel *panel, size_t row, int til
     return channel < DS2TA_TILE / 2 ? pair[0] - ds2ta_bias(panel) : (int8_t)pair[1];
 }
 
+/* Query tokens whose maps are mixed at once. */
+#define DS2TA_QUERIES 4
+
 typedef struct {
     int32_t steps, taps, decay, guard_bits, leak_numerator, leak_shift;
 } ds2ta_neuron;
@@ -88,12 +91,19 @@ typedef struct {
     void (*fire)(const ds2ta_neuron *neuron, const int32_t *product, int stride, const int32_t *bias, const int32_t *threshold,
                  uint8_t *out, size_t group_stride);
 
-    /* One query token, one head, one step: map[j] = table[popcount(query & key of token j)], both of so many words. */
-    void (*look_up)(const uint64_t *query, const uint64_t *keys, int words, int tokens, const int16_t *table, int16_t *map);
+    /* Bits `step` of `width` patterns, 64 to a word. */
+    void (*gather)(const uint8_t *patterns, int width, int step, uint64_t *words);
 
-    /* context[c] = sum over tokens j of map[j] where values[j][c] is -1 (and not 0). width is a multiple of 16; no partial sum
-     * leaves 16 bits. */
-    void (*mix)(const int16_t *map, const int16_t *values, int tokens, int width, int16_t *context);
+    /* Bits `step` of two tokens' patterns, as numbers, beside each other: pairs[c][0] and pairs[c][1]. The second may be NULL: zeros. */
+    void (*spread)(const uint8_t *first, const uint8_t *second, int width, int step, int16_t *pairs);
+
+    /* One query token, one head, one step: map[j] = table[bits that the query and key j share]. Byte b of key j is
+     * keys[b * tokens + j]; tokens is a multiple of DS2TA_TILE, and bytes is below 32, so that a score fits a byte. */
+    void (*look_up)(const uint64_t *query, const uint8_t *keys, int bytes, int tokens, const int16_t *table, int entries, int16_t *map);
+
+    /* DS2TA_QUERIES query tokens: context[q][c] = sum over pairs j of map[q][2j] * values[j][c][0] + map[q][2j + 1] * values[j][c][1].
+     * width is a multiple of 32; maps are `stride` apart. */
+    void (*mix)(const int16_t *map, size_t stride, const int16_t *values, int pairs, int width, int32_t *context);
 } ds2ta_kernels;
 
 extern const ds2ta_kernels ds2ta_kernels_scalar;
@@ -107,6 +117,8 @@ extern const ds2ta_kernels ds2ta_kernels_neon;
 /* The plain loops, for instruction sets that have nothing faster. */
 void ds2ta_unpack_plain(const ds2ta_panel *panel, int tile, int quad_count, int8_t *quads);
 void ds2ta_dense_plain(const int8_t *quads, int quad_count, const uint8_t *counts, size_t stride, int32_t *sums);
+
+void ds2ta_gather_plain(const uint8_t *patterns, int width, int step, uint64_t *words);
 
 /* Returns the kernels of this name, the best ones for NULL, or NULL when they are not there or do not work here. */
 const ds2ta_kernels *ds2ta_select_kernels(const char *name);

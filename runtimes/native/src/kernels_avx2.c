@@ -13,6 +13,7 @@
 
 #define WIDTH 32
 
+typedef uint8_t unsigned_bytes __attribute__((vector_size(WIDTH)));
 typedef int16_t words __attribute__((vector_size(WIDTH)));
 typedef int32_t longs __attribute__((vector_size(WIDTH)));
 
@@ -24,6 +25,18 @@ static inline void split_words(words value, longs *low, longs *high) {
 static inline void store_low_bytes(longs value, uint8_t *address) {
     __m128i packed = _mm_packs_epi32(_mm256_castsi256_si128((__m256i)value), _mm256_extracti128_si256((__m256i)value, 1));
     _mm_storel_epi64((__m128i *)(void *)address, _mm_packus_epi16(packed, packed));
+}
+
+/* A table of the bits of half a byte, asked twice. */
+static inline unsigned_bytes ones_of(unsigned_bytes value) {
+    const __m256i ones = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+    const __m256i half = _mm256_set1_epi8(15);
+    __m256i low = _mm256_and_si256((__m256i)value, half), high = _mm256_and_si256(_mm256_srli_epi16((__m256i)value, 4), half);
+    return (unsigned_bytes)_mm256_add_epi8(_mm256_shuffle_epi8(ones, low), _mm256_shuffle_epi8(ones, high));
+}
+
+static inline longs add_products(longs sum, words left, words right) {
+    return (longs)_mm256_add_epi32((__m256i)sum, _mm256_madd_epi16((__m256i)left, (__m256i)right));
 }
 
 /* Pairs of products are added in 16 bits: 2 * 127 * 128 fits, and 2 * 255 * 128 would not. */
@@ -53,6 +66,7 @@ static void dense(const int8_t *quads, int quad_count, const uint8_t *counts, si
 #define DS2TA_DENSE_COST 32
 #define DS2TA_UNPACK ds2ta_unpack_plain
 #define DS2TA_DENSE dense
+#define DS2TA_GATHER ds2ta_gather_plain
 #define DS2TA_NAME "avx2"
 #define DS2TA_KERNELS ds2ta_kernels_avx2
 #include "kernels_vector.h"

@@ -1,9 +1,9 @@
 /* 512-bit registers, and a sort that compares 64 channels at once with each pattern, and dot products. */
 #if defined(__x86_64__)
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx512vnni,popcnt,bmi,bmi2"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx512vnni,avx512bitalg,popcnt,bmi,bmi2"))), apply_to = function)
 #else
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx512vnni,popcnt,bmi,bmi2")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx512vnni,avx512bitalg,popcnt,bmi,bmi2")
 #endif
 #include <immintrin.h>
 
@@ -13,6 +13,7 @@
 
 #define WIDTH 64
 
+typedef uint8_t unsigned_bytes __attribute__((vector_size(WIDTH)));
 typedef int16_t words __attribute__((vector_size(WIDTH)));
 typedef int32_t longs __attribute__((vector_size(WIDTH)));
 
@@ -23,6 +24,36 @@ static inline void split_words(words value, longs *low, longs *high) {
 
 static inline void store_low_bytes(longs value, uint8_t *address) {
     _mm_storeu_si128((__m128i *)(void *)address, _mm512_cvtepi32_epi8((__m512i)value));
+}
+
+static inline unsigned_bytes ones_of(unsigned_bytes value) { return (unsigned_bytes)_mm512_popcnt_epi8((__m512i)value); }
+
+static inline longs add_products(longs sum, words left, words right) {
+    return (longs)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)left, (__m512i)right);
+}
+
+static void gather_512(const uint8_t *patterns, int width, int step, uint64_t *bits) {
+    const __m512i bit = _mm512_set1_epi8((char)(1 << step));
+    for (int c = 0; c < width; c += 64) {
+        __mmask64 inside = width - c >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << (width - c)) - 1;
+        bits[c / 64] = _mm512_test_epi8_mask(_mm512_maskz_loadu_epi8(inside, patterns + c), bit);
+    }
+}
+
+/* A table of 65 entries at most, as heads of up to 64 channels have, lies in two registers; its last entry is put in afterwards. */
+static inline void table_512(const uint8_t *score, int tokens, const int16_t *table, int entries, int16_t *map) {
+    if (entries > 65) {
+        for (int j = 0; j < tokens; j++) map[j] = table[score[j]];
+        return;
+    }
+    __mmask64 inside = entries >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << entries) - 1;
+    __m512i early = _mm512_maskz_loadu_epi16((__mmask32)inside, table), late = _mm512_maskz_loadu_epi16((__mmask32)(inside >> 32), table + 32);
+    for (int j = 0; j < tokens; j += 32) {
+        __m512i index = _mm512_cvtepu8_epi16(_mm256_load_si256((const __m256i *)(const void *)(score + j)));
+        __m512i found = _mm512_permutex2var_epi16(early, index, late);
+        if (entries == 65) found = _mm512_mask_set1_epi16(found, _mm512_cmpeq_epi16_mask(index, _mm512_set1_epi16(64)), table[64]);
+        _mm512_storeu_si512(map + j, found);
+    }
 }
 
 static void sort_512(const uint8_t *patterns, int channels, int base, int filler, uint16_t *list, uint32_t start[DS2TA_PATTERNS]) {
@@ -126,6 +157,8 @@ static void dense(const int8_t *quads, int quad_count, const uint8_t *counts, si
 #define DS2TA_UNPACK unpack
 #define DS2TA_DENSE dense
 #define DS2TA_SORT sort_512
+#define DS2TA_TABLE table_512
+#define DS2TA_GATHER gather_512
 #define DS2TA_NAME "avx512"
 #define DS2TA_KERNELS ds2ta_kernels_avx512
 #include "kernels_vector.h"

@@ -8,6 +8,7 @@
 
 #define WIDTH 16
 
+typedef uint8_t unsigned_bytes __attribute__((vector_size(WIDTH)));
 typedef int16_t words __attribute__((vector_size(WIDTH)));
 typedef int32_t longs __attribute__((vector_size(WIDTH)));
 
@@ -23,10 +24,18 @@ static inline void store_low_bytes(longs value, uint8_t *address) {
     memcpy(address, &four, sizeof four);
 }
 
+static inline unsigned_bytes ones_of(unsigned_bytes value) { return (unsigned_bytes)vcntq_u8((uint8x16_t)value); }
+
+static inline longs add_products(longs sum, words left, words right) {
+    int32x4_t low = vmull_s16(vget_low_s16((int16x8_t)left), vget_low_s16((int16x8_t)right));
+    return sum + (longs)vpaddq_s32(low, vmull_high_s16((int16x8_t)left, (int16x8_t)right));
+}
+
 #define DS2TA_DENSE_PLANES DS2TA_MAX_PLANES
 #define DS2TA_DENSE_COST 48
 #define DS2TA_UNPACK ds2ta_unpack_plain
 #define DS2TA_DENSE ds2ta_dense_plain
+#define DS2TA_GATHER ds2ta_gather_plain
 #define DS2TA_NAME "neon"
 #define DS2TA_KERNELS ds2ta_kernels_neon
 #include "kernels_vector.h"

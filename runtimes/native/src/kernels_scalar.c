@@ -108,19 +108,46 @@ static void fire(const ds2ta_neuron *neuron, const int32_t *product, int stride,
     }
 }
 
-static void look_up(const uint64_t *query, const uint64_t *keys, int words, int tokens, const int16_t *table, int16_t *map) {
+/* Eight bytes at a time: a multiplication brings their lowest bits together. */
+void ds2ta_gather_plain(const uint8_t *patterns, int width, int step, uint64_t *words) {
+    for (int c = 0; c < width; c++) {
+        if (c % 64 == 0) words[c / 64] = 0;
+        if (c % 8 == 0 && c + 8 <= width) {
+            uint64_t eight = 0;
+            for (int i = 0; i < 8; i++) eight |= (uint64_t)patterns[c + i] << 8 * i;
+            words[c / 64] |= ((eight >> step & 0x0101010101010101u) * 0x0102040810204080u >> 56) << c % 64;
+            c += 7;
+        } else {
+            words[c / 64] |= (uint64_t)(patterns[c] >> step & 1) << c % 64;
+        }
+    }
+}
+
+static void spread(const uint8_t *first, const uint8_t *second, int width, int step, int16_t *pairs) {
+    for (int c = 0; c < width; c++) {
+        pairs[2 * c] = first[c] >> step & 1;
+        pairs[2 * c + 1] = second ? second[c] >> step & 1 : 0;
+    }
+}
+
+static void look_up(const uint64_t *query, const uint8_t *keys, int bytes, int tokens, const int16_t *table, int entries, int16_t *map) {
+    (void)entries;
     for (int j = 0; j < tokens; j++) {
         int score = 0;
-        for (int w = 0; w < words; w++) score += __builtin_popcountll(query[w] & keys[j * words + w]);
+        for (int b = 0; b < bytes; b++) score += __builtin_popcount((unsigned)(query[b / 8] >> 8 * (b % 8)) & keys[b * tokens + j]);
         map[j] = table[score];
     }
 }
 
-static void mix(const int16_t *map, const int16_t *values, int tokens, int width, int16_t *context) {
-    memset(context, 0, (size_t)width * sizeof *context);
-    for (int j = 0; j < tokens; j++)
-        for (int c = 0; c < width; c++) context[c] = (int16_t)(context[c] + (map[j] & values[(size_t)j * (size_t)width + (size_t)c]));
+static void mix(const int16_t *map, size_t stride, const int16_t *values, int pairs, int width, int32_t *context) {
+    for (int q = 0; q < DS2TA_QUERIES; q++)
+        for (int c = 0; c < width; c++) {
+            int32_t sum = 0;
+            for (int j = 0; j < 2 * pairs; j++) sum += map[(size_t)q * stride + (size_t)j] * values[(j / 2 * width + c) * 2 + j % 2];
+            context[q * width + c] = sum;
+        }
 }
 
 const ds2ta_kernels ds2ta_kernels_scalar = {
-    "scalar", DS2TA_MAX_PLANES, 24, listed, sort, join, rows, count, ds2ta_unpack_plain, ds2ta_dense_plain, scale_row, fire, look_up, mix};
+    "scalar",          DS2TA_MAX_PLANES,  24,        listed, sort,   join, rows, count, ds2ta_unpack_plain,
+    ds2ta_dense_plain, scale_row,         fire,      ds2ta_gather_plain, spread, look_up, mix};

@@ -1,9 +1,12 @@
 /* The kernels in vectors. Included once for each instruction set, which says before how wide a register is (WIDTH, in bytes),
  * the table's name (DS2TA_NAME, DS2TA_KERNELS), its dense product (DS2TA_UNPACK, DS2TA_DENSE, DS2TA_DENSE_PLANES,
- * DS2TA_DENSE_COST), its sort (DS2TA_SORT, where it has a faster one), and these two functions:
+ * DS2TA_DENSE_COST), its sort and table (DS2TA_SORT, DS2TA_TABLE, where it has a faster one), its gathering of bits (DS2TA_GATHER), and
+ * these functions:
  *
- *   void split_words(words value, longs *low, longs *high)   a register of words as two of longs
- *   void store_low_bytes(longs value, uint8_t *address)   the lowest byte of each long
+ *   void split_words(words value, longs *low, longs *high)           a register of words as two of longs
+ *   void store_low_bytes(longs value, uint8_t *address)              the lowest byte of each long
+ *   unsigned_bytes ones_of(unsigned_bytes value)                     how many bits each byte has
+ *   longs add_products(longs sum, words left, words right)           adds the products of each long's two words
  *
  * The compiler's own vectors do the rest. Its conversions between vectors are avoided: they take several instructions. */
 #include "kernels.h"
@@ -16,7 +19,6 @@ enum { LONGS = 4 * DS2TA_TILE / WIDTH, BYTES = DS2TA_TILE / WIDTH };
 enum { WORD_LANES = WIDTH / 2, LONG_LANES = WIDTH / 4 };
 
 typedef uint16_t unsigned_words __attribute__((vector_size(WIDTH))); /* what may wrap */
-typedef uint8_t unsigned_bytes __attribute__((vector_size(WIDTH)));
 
 #define LOAD(type, address) (*(const type *)(const void *)(address))
 #define STORE(type, address, value) (*(type *)(void *)(address) = (value))
@@ -137,27 +139,7 @@ static void fire(const ds2ta_neuron *neuron, const int32_t *product, int stride,
         fire_of(neuron, product, (size_t)stride, bias, threshold, out, group_stride, neuron->steps, neuron->taps);
 }
 
-static void look_up(const uint64_t *query, const uint64_t *keys, int count, int tokens, const int16_t *table, int16_t *map) {
-    if (count == 1) {
-        for (int j = 0; j < tokens; j++) map[j] = table[__builtin_popcountll(query[0] & keys[j])];
-        return;
-    }
-    for (int j = 0; j < tokens; j++) {
-        int score = 0;
-        for (int w = 0; w < count; w++) score += __builtin_popcountll(query[w] & keys[j * count + w]);
-        map[j] = table[score];
-    }
-}
+#include "kernels_attention.h"
 
-static void mix(const int16_t *map, const int16_t *values, int tokens, int width, int16_t *context) {
-    for (int c = 0; c < width; c += 16) {
-        int16_t sum[16] __attribute__((aligned(32))) = {0};
-        const int16_t *column = values + c;
-        for (int j = 0; j < tokens; j++, column += width)
-            for (int i = 0; i < 16; i++) sum[i] = (int16_t)(sum[i] + (map[j] & column[i]));
-        memcpy(context + c, sum, sizeof sum);
-    }
-}
-
-const ds2ta_kernels DS2TA_KERNELS = {DS2TA_NAME,  DS2TA_DENSE_PLANES, DS2TA_DENSE_COST, listed, DS2TA_SORT, join,    rows, count,
-                                     DS2TA_UNPACK, DS2TA_DENSE,        scale_row,        fire,   look_up,    mix};
+const ds2ta_kernels DS2TA_KERNELS = {DS2TA_NAME,  DS2TA_DENSE_PLANES, DS2TA_DENSE_COST, listed, DS2TA_SORT,   join,   rows,    count,
+                                     DS2TA_UNPACK, DS2TA_DENSE,        scale_row,        fire,   DS2TA_GATHER, spread, look_up, mix};

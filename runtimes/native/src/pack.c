@@ -165,10 +165,9 @@ int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
     }
     if (entries) memcpy(node->table, op->table, entries * sizeof(int16_t));
     if (op->kind == DS2TA_ATTENTION) {
-        node->head_width = (op->out_channels / op->heads + 15) / 16 * 16;
+        node->head_width = (op->out_channels / op->heads + 31) / 32 * 32;
         node->head_words = (op->out_channels / op->heads + 63) / 64;
-        node->narrow = 1;
-        for (size_t i = 0; i < entries; i++) node->narrow &= (int64_t)abs(op->table[i]) * node->tokens <= 32767;
+        node->padded_tokens = ds2ta_padded(node->tokens);
     }
     if (node->weight) memcpy(node->weight, op->weight, (size_t)op->out_channels * (size_t)op->in_channels);
     if (node->wide) pack_wide(node);
@@ -206,9 +205,9 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
             pixel_lists = larger(pixel_lists, (size_t)node->tokens * turns * (size_t)node->parts);
         }
         if (node->op.kind == DS2TA_ATTENTION) {
-            tokens = larger(tokens, (size_t)node->tokens);
-            keys = larger(keys, (size_t)node->tokens * (size_t)node->head_words);
-            spread = larger(spread, (size_t)node->tokens * (size_t)node->head_width);
+            tokens = larger(tokens, (size_t)node->padded_tokens);
+            keys = larger(keys, (size_t)node->padded_tokens * (size_t)node->head_words * 8);
+            spread = larger(spread, (size_t)(node->tokens + 1) * (size_t)node->head_width);
             size_t own = (size_t)(node->tokens + plan->threads - 1) / (size_t)plan->threads;
             context = larger(context, own * (size_t)plan->steps * (size_t)node->stride_out);
         }
@@ -226,15 +225,15 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
     s->quads = take(&bytes, quads, 1);
     s->product = take(&bytes, product, sizeof *s->product);
     s->values = take(&bytes, spread, sizeof *s->values);
-    s->map = take(&bytes, tokens, sizeof *s->map);
-    s->mixed = take(&bytes, DS2TA_MAX_HEAD, sizeof *s->mixed);
+    s->map = take(&bytes, tokens * DS2TA_QUERIES, sizeof *s->map);
+    s->mixed = take(&bytes, DS2TA_MAX_HEAD * DS2TA_QUERIES, sizeof *s->mixed);
     s->keys = take(&bytes, keys, sizeof *s->keys);
-    s->query = take(&bytes, DS2TA_MAX_HEAD / 64, sizeof *s->query);
+    s->words = take(&bytes, DS2TA_MAX_HEAD / 64, sizeof *s->words);
     s->context = take(&bytes, context, sizeof *s->context);
     return bytes;
 }
 
 void ds2ta_free_scratch(ds2ta_scratch *s) {
     free(s->list), free(s->at), free(s->start), free(s->pixels), free(s->pixel_at), free(s->pixel_start);
-    free(s->counts), free(s->quads), free(s->product), free(s->values), free(s->map), free(s->mixed), free(s->keys), free(s->query), free(s->context);
+    free(s->counts), free(s->quads), free(s->product), free(s->values), free(s->map), free(s->mixed), free(s->keys), free(s->words), free(s->context);
 }

@@ -16,7 +16,7 @@ typedef struct {
     int chunk_count;   /* rows are added in so many turns, within each of which sums fit 16 bits */
     int *chunks;       /* where they begin: rows (linear), or places of the kernel times parts (convolution); one more at the end */
     int head_width, head_words; /* attention: channels of a head, padded; words that hold its bits */
-    int narrow;                 /* attention: whether its sums fit 16 bits */
+    int padded_tokens;          /* attention: tokens, padded */
     int *together;     /* for each panel: how many rows may be added in 8 bits */
     int block;         /* tokens whose lists are made at once */
     int dense_block;   /* tokens whose counts are */
@@ -40,9 +40,10 @@ typedef struct {
     uint8_t *counts;    /* the block's counts [token][group][step][row] */
     int8_t *quads;      /* a tile's weights for the dense product */
     int32_t *product;
-    int16_t *values, *map, *mixed;
-    uint64_t *keys, *query;
-    int32_t *context;
+    int16_t *values, *map; /* attention: [pair of tokens][channel][2]; [DS2TA_QUERIES][token] */
+    uint8_t *keys;         /* [byte][token] */
+    uint64_t *words;       /* of a single token */
+    int32_t *mixed, *context;
 } ds2ta_scratch;
 
 struct ds2ta_threads;
