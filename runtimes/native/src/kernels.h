@@ -83,8 +83,16 @@ typedef struct {
     /* sums[t * DS2TA_TILE + channel] = sum of counts[t * stride + row] * weight over all rows, for every step t of a group. */
     void (*dense)(const int8_t *quads, int quad_count, const uint8_t *counts, size_t stride, int32_t *sums);
 
-    /* product[c] += value * weight[c] for DS2TA_TILE channels. */
-    void (*scale_row)(const int32_t *weight, int32_t value, int32_t *product);
+    /* product[c] += sum of values[i] * weight[rows[i]][c], for DS2TA_TILE channels. */
+    void (*multiply)(const int32_t *weight, const uint16_t *rows, const int32_t *values, int count, int32_t *product);
+
+    /* Sum of counts: planes of patterns, stride apart, `size` bytes of each, a multiple of DS2TA_TILE. A sum has as many planes as it
+     * needs. */
+    void (*add)(const uint8_t *one, int one_planes, const uint8_t *other, int other_planes, uint8_t *sum, int planes, size_t stride,
+                size_t size);
+
+    /* counts[c] += 2^shift times the spikes of channel c in all tokens' patterns, so many bytes apart. */
+    void (*tally)(const uint8_t *patterns, int tokens, int channels, int shift, int32_t *counts);
 
     /* Temporal window and neuron of DS2TA_TILE channels: product + t * stride is step t's product. Writes the patterns of
      * group g to out + g * group_stride. */

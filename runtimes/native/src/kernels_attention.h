@@ -9,12 +9,12 @@ static inline void table_of(const uint8_t *score, int tokens, const int16_t *tab
 }
 #endif
 
-static void spread(const uint8_t *first, const uint8_t *second, int width, int step, int16_t *pairs) {
-    for (int c = 0; c < width; c++) {
-        uint32_t both = (uint32_t)(first[c] >> step & 1);
-        if (second) both |= (uint32_t)(second[c] >> step & 1) << 16;
-        memcpy(pairs + 2 * c, &both, sizeof both);
-    }
+static void spread(const uint8_t *restrict first, const uint8_t *restrict second, int width, int step, int16_t *restrict pairs) {
+    uint32_t *both = (uint32_t *)(void *)pairs;
+    if (second)
+        for (int c = 0; c < width; c++) both[c] = (first[c] >> step & 1u) | (second[c] >> step & 1u) << 16;
+    else
+        for (int c = 0; c < width; c++) both[c] = first[c] >> step & 1u;
 }
 
 static void look_up(const uint64_t *query, const uint8_t *keys, int bytes, int tokens, const int16_t *table, int entries, int16_t *map) {

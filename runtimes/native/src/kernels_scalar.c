@@ -73,8 +73,27 @@ void ds2ta_dense_plain(const int8_t *quads, int quad_count, const uint8_t *count
         }
 }
 
-static void scale_row(const int32_t *weight, int32_t value, int32_t *product) {
-    for (int c = 0; c < DS2TA_TILE; c++) product[c] += value * weight[c];
+static void multiply(const int32_t *weight, const uint16_t *rows, const int32_t *values, int count, int32_t *product) {
+    for (int i = 0; i < count; i++)
+        for (size_t c = 0; c < DS2TA_TILE; c++) product[c] += values[i] * weight[(size_t)rows[i] * DS2TA_TILE + c];
+}
+
+/* A ripple adder: a byte holds one bit of the count for every step of a group. */
+static void add(const uint8_t *one, int one_planes, const uint8_t *other, int other_planes, uint8_t *sum, int planes, size_t stride,
+                size_t size) {
+    for (size_t at = 0; at < size; at++) {
+        unsigned carry = 0;
+        for (int k = 0; k < planes; k++) {
+            unsigned a = k < one_planes ? one[(size_t)k * stride + at] : 0, b = k < other_planes ? other[(size_t)k * stride + at] : 0;
+            sum[(size_t)k * stride + at] = (uint8_t)(a ^ b ^ carry);
+            carry = (a & b) | ((a ^ b) & carry);
+        }
+    }
+}
+
+static void tally(const uint8_t *patterns, int tokens, int channels, int shift, int32_t *counts) {
+    for (size_t i = 0; i < (size_t)tokens * (size_t)channels; i++)
+        counts[i % (size_t)channels] += __builtin_popcount(patterns[i]) * (1 << shift);
 }
 
 /* Shifts are arithmetic: every compiler that this library is built with floors. Left shifts go through unsigned numbers. */
@@ -150,4 +169,4 @@ static void mix(const int16_t *map, size_t stride, const int16_t *values, int pa
 
 const ds2ta_kernels ds2ta_kernels_scalar = {
     "scalar",          DS2TA_MAX_PLANES,  24,        listed, sort,   join, rows, count, ds2ta_unpack_plain,
-    ds2ta_dense_plain, scale_row,         fire,      ds2ta_gather_plain, spread, look_up, mix};
+    ds2ta_dense_plain, multiply, add, tally, fire,      ds2ta_gather_plain, spread, look_up, mix};

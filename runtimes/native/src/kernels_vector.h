@@ -23,16 +23,6 @@ typedef uint16_t unsigned_words __attribute__((vector_size(WIDTH))); /* what may
 #define LOAD(type, address) (*(const type *)(const void *)(address))
 #define STORE(type, address, value) (*(type *)(void *)(address) = (value))
 
-static size_t listed(const uint8_t *patterns, size_t size) {
-    size_t count = 0;
-    for (size_t i = 0; i < size; i += DS2TA_TILE) { /* a multiple of it */
-        uint8_t few = 0;
-        for (size_t c = 0; c < DS2TA_TILE; c++) few = (uint8_t)(few + (patterns[i + c] ? 1 : 0));
-        count += few;
-    }
-    return count;
-}
-
 /* Fills a class up; overwrites what lies behind it. */
 static inline uint32_t fill(uint16_t *list, uint32_t length, int filler) {
     if (filler < 0) return length;
@@ -79,24 +69,17 @@ static uint32_t join(const ds2ta_part *parts, int count, int filler, uint16_t *l
     return start[DS2TA_CLASSES] = position;
 }
 
-static void count(const uint8_t *patterns, size_t plane_stride, int planes, int channels, uint8_t *counts, size_t stride) {
-    const unsigned_bytes ones = (unsigned_bytes){0} + 1;
-    for (size_t c = 0; c < (size_t)channels; c += WIDTH)
-        for (int t = 0; t < DS2TA_GROUP; t++) {
-            unsigned_words sum = {0};
-            for (int k = 0; k < planes; k++)
-                sum |= (LOAD(unsigned_words, patterns + (size_t)k * plane_stride + c) >> t & (unsigned_words)ones) << k;
-            memcpy(counts + (size_t)t * stride + c, &sum, sizeof sum);
-        }
-}
-
+#include "kernels_bytes.h"
 #include "kernels_rows.h"
 
-static void scale_row(const int32_t *weight, int32_t value, int32_t *product) {
-    for (int l = 0; l < LONGS; l++) {
-        int32_t *to = product + l * LONG_LANES;
-        STORE(longs, to, LOAD(longs, to) + LOAD(longs, weight + l * LONG_LANES) * value);
+static void multiply(const int32_t *weight, const uint16_t *rows, const int32_t *values, int count, int32_t *product) {
+    longs sum[LONGS];
+    for (int l = 0; l < LONGS; l++) sum[l] = LOAD(longs, product + l * LONG_LANES);
+    for (int i = 0; i < count; i++) {
+        const int32_t *row = weight + (size_t)rows[i] * DS2TA_TILE;
+        for (int l = 0; l < LONGS; l++) sum[l] += LOAD(longs, row + l * LONG_LANES) * values[i];
     }
+    for (int l = 0; l < LONGS; l++) STORE(longs, product + l * LONG_LANES, sum[l]);
 }
 
 /* `steps` and `taps` are the neuron's, or numbers that the compiler knows. */
@@ -141,5 +124,5 @@ static void fire(const ds2ta_neuron *neuron, const int32_t *product, int stride,
 
 #include "kernels_attention.h"
 
-const ds2ta_kernels DS2TA_KERNELS = {DS2TA_NAME,  DS2TA_DENSE_PLANES, DS2TA_DENSE_COST, listed, DS2TA_SORT,   join,   rows,    count,
-                                     DS2TA_UNPACK, DS2TA_DENSE,        scale_row,        fire,   DS2TA_GATHER, spread, look_up, mix};
+const ds2ta_kernels DS2TA_KERNELS = {DS2TA_NAME,  DS2TA_DENSE_PLANES, DS2TA_DENSE_COST, listed, DS2TA_SORT, join,         rows,   count,   DS2TA_UNPACK,
+                                     DS2TA_DENSE, multiply,           add,              tally,  fire,       DS2TA_GATHER, spread, look_up, mix};

@@ -189,7 +189,7 @@ static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
     int64_t bytes = 0;
-    size_t counts = 0, quads = 0, filled = DS2TA_CLASSES * (DS2TA_FILL - 1);
+    size_t counts = 0, quads = 0, seen = 0, encoded = 0, filled = DS2TA_CLASSES * (DS2TA_FILL - 1);
     size_t list = 0, lists = 0, pixels = 0, pixel_lists = 0, tokens = 0, context = 0, keys = 0, spread = 0, groups = (size_t)plan->groups;
     for (int i = 0; i < plan->node_count; i++) {
         const ds2ta_node *node = plan->nodes + i;
@@ -211,6 +211,10 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
             size_t own = (size_t)(node->tokens + plan->threads - 1) / (size_t)plan->threads;
             context = larger(context, own * (size_t)plan->steps * (size_t)node->stride_out);
         }
+        if (node->wide) {
+            seen = larger(seen, (size_t)node->rows);
+            encoded = larger(encoded, (size_t)node->stride_out * (size_t)plan->steps);
+        }
         if (node->op.kind == DS2TA_READOUT) context = larger(context, (size_t)node->stride_in);
     }
     if (larger(list, pixels) > UINT32_MAX) return -1; /* where a list begins is a number of 32 bits */
@@ -230,10 +234,13 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
     s->keys = take(&bytes, keys, sizeof *s->keys);
     s->words = take(&bytes, DS2TA_MAX_HEAD / 64, sizeof *s->words);
     s->context = take(&bytes, context, sizeof *s->context);
+    s->encoded = take(&bytes, encoded, sizeof *s->encoded);
+    s->seen = take(&bytes, seen, sizeof *s->seen);
+    s->seen_rows = take(&bytes, seen, sizeof *s->seen_rows);
     return bytes;
 }
 
 void ds2ta_free_scratch(ds2ta_scratch *s) {
     free(s->list), free(s->at), free(s->start), free(s->pixels), free(s->pixel_at), free(s->pixel_start);
-    free(s->counts), free(s->quads), free(s->product), free(s->values), free(s->map), free(s->mixed), free(s->keys), free(s->words), free(s->context);
+    free(s->counts), free(s->quads), free(s->product), free(s->values), free(s->map), free(s->mixed), free(s->keys), free(s->words), free(s->context), free(s->seen), free(s->seen_rows), free(s->encoded);
 }

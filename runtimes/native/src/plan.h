@@ -44,6 +44,9 @@ typedef struct {
     uint8_t *keys;         /* [byte][token] */
     uint64_t *words;       /* of a single token */
     int32_t *mixed, *context;
+    int32_t *seen;        /* encoder: what is seen under its kernel, without zeros, */
+    uint16_t *seen_rows;  /* and which weights that concerns */
+    int32_t *encoded;     /* its sums [tile][step][channel] */
 } ds2ta_scratch;
 
 struct ds2ta_threads;
@@ -116,6 +119,9 @@ void ds2ta_count_block(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scr
 
 /* The operations, for tokens [low, high) of sample `sample`. */
 void ds2ta_encode(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+/* encode.c: one step of one pixel, whose `count` things seen are listed, for all tiles: their products are `stride` apart. */
+void ds2ta_multiply_seen(const ds2ta_plan *plan, const ds2ta_node *node, const ds2ta_scratch *scratch, int count, int32_t *product,
+                         size_t stride);
 /* Linear layer or convolution. */
 void ds2ta_weigh(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
 void ds2ta_attend(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
