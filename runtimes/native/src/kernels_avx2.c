@@ -62,6 +62,7 @@ static void dense(const int8_t *quads, int quad_count, const uint8_t *counts, si
     }
 }
 
+#define DS2TA_LOADED(value) __asm__("" : "+x"(value))
 #define DS2TA_DENSE_PLANES 7
 #define DS2TA_DENSE_COST 32
 #define DS2TA_UNPACK ds2ta_unpack_plain

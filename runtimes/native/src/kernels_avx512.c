@@ -152,6 +152,7 @@ static void dense(const int8_t *quads, int quad_count, const uint8_t *counts, si
 #undef KEEP
 }
 
+#define DS2TA_LOADED(value) __asm__("" : "+v"(value))
 #define DS2TA_DENSE_PLANES DS2TA_MAX_PLANES
 #define DS2TA_DENSE_COST 20
 #define DS2TA_UNPACK unpack

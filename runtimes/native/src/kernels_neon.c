@@ -31,6 +31,7 @@ static inline longs add_products(longs sum, words left, words right) {
     return sum + (longs)vpaddq_s32(low, vmull_high_s16((int16x8_t)left, (int16x8_t)right));
 }
 
+#define DS2TA_LOADED(value) __asm__("" : "+w"(value))
 #define DS2TA_DENSE_PLANES DS2TA_MAX_PLANES
 #define DS2TA_DENSE_COST 48
 #define DS2TA_UNPACK ds2ta_unpack_plain

@@ -26,7 +26,10 @@ static inline __attribute__((always_inline)) void add_four(const uint8_t *weight
         } else if (together == 2) {
             part[0] = (unsigned_words)(ROW(0) + ROW(1)), part[1] = (unsigned_words)(ROW(2) + ROW(3));
         } else {
-            for (int i = 0; i < DS2TA_FILL; i++) part[i] = (unsigned_words)ROW(i);
+            for (int i = 0; i < DS2TA_FILL; i++) {
+                part[i] = (unsigned_words)ROW(i);
+                DS2TA_LOADED(part[i]);
+            }
         }
         for (int i = 0; i < DS2TA_FILL / together; i++) {
             total->all[r] += part[i];

@@ -46,8 +46,12 @@ static void sort(const uint8_t *patterns, int channels, int base, int filler, ui
 }
 #endif
 
-/* Copies whole registers: what lies behind a part's end is overwritten by the next one, or is slack. A part is seldom longer than one,
- * and often empty: the first is copied without asking. */
+/* Rows that are copied at once. */
+typedef uint16_t some_rows __attribute__((vector_size(32)));
+enum { SOME_ROWS = 16 };
+
+/* Copies more than there is: what lies behind a part's end is overwritten by the next one, or is slack. A part is seldom longer than
+ * what is copied at once, and often empty: the first copy is made without asking. */
 static uint32_t join(const ds2ta_part *parts, int count, int filler, uint16_t *list, uint32_t start[DS2TA_PATTERNS]) {
     uint32_t position = 0;
     for (int i = 0; i < DS2TA_CLASSES; i++) {
@@ -56,11 +60,11 @@ static uint32_t join(const ds2ta_part *parts, int count, int filler, uint16_t *l
             const uint16_t *from = parts[p].list + parts[p].start[i];
             uint32_t length = parts[p].start[i + 1] - parts[p].start[i], k = 0;
             do {
-                unsigned_words row;
+                some_rows row;
                 memcpy(&row, from + k, sizeof row);
                 row += parts[p].offset;
                 memcpy(list + position + k, &row, sizeof row);
-                k += WORD_LANES;
+                k += SOME_ROWS;
             } while (k < length);
             position += length;
         }

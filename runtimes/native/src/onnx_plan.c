@@ -175,18 +175,18 @@ static int32_t value_at(const door_tensor *tensor, size_t at) {
 static int look_at(const ds2ta_plan *plan, ds2ta_scratch *scratch, const door_tensor *input, size_t picture, int pixel) {
     const ds2ta_node *node = operation_of(plan);
     const ds2ta_value *out = plan->values + node->op.output;
-    int size = node->op.size, y = pixel / out->width - size / 2, x = pixel % out->width - size / 2, count = 0;
-    for (int place = 0; place < size * size; place++) {
-        int row = y + place / size, column = x + place % size;
-        if (row < 0 || row >= out->height || column < 0 || column >= out->width) continue;
-        size_t at = picture + ((size_t)row * (size_t)out->width + (size_t)column) * (size_t)node->channels;
-        for (int c = 0; c < node->channels; c++) {
-            int32_t seen = value_at(input, at + (size_t)c);
-            scratch->seen[count] = seen;
-            scratch->seen_rows[count] = (uint16_t)(place * node->channels + c);
-            count += seen != 0;
+    int size = node->op.size, top = pixel / out->width - size / 2, left = pixel % out->width - size / 2, count = 0;
+    for (int y = top < 0 ? 0 : top; y < top + size && y < out->height; y++)
+        for (int x = left < 0 ? 0 : left; x < left + size && x < out->width; x++) {
+            size_t at = picture + ((size_t)y * (size_t)out->width + (size_t)x) * (size_t)node->channels;
+            int row = ((y - top) * size + x - left) * node->channels;
+            for (int c = 0; c < node->channels; c++) {
+                int32_t seen = value_at(input, at + (size_t)c);
+                scratch->seen[count] = seen;
+                scratch->seen_rows[count] = (uint16_t)(row + c);
+                count += seen != 0;
+            }
         }
-    }
     return count;
 }
 
