@@ -118,12 +118,16 @@ static inline __attribute__((always_inline)) void fire_of(const ds2ta_neuron *ne
 
 static void fire(const ds2ta_neuron *neuron, const int32_t *product, int stride, const int32_t *bias, const int32_t *threshold,
                  uint8_t *out, size_t group_stride) {
-    if (neuron->steps == 4 && neuron->taps == 1)
-        fire_of(neuron, product, (size_t)stride, bias, threshold, out, group_stride, 4, 1);
-    else if (neuron->steps == 4 && neuron->taps >= 4)
-        fire_of(neuron, product, (size_t)stride, bias, threshold, out, group_stride, 4, 4);
-    else
-        fire_of(neuron, product, (size_t)stride, bias, threshold, out, group_stride, neuron->steps, neuron->taps);
+    int taps = neuron->taps < neuron->steps ? neuron->taps : neuron->steps;
+#define FIRE(steps, taps) fire_of(neuron, product, (size_t)stride, bias, threshold, out, group_stride, steps, taps)
+    switch (neuron->steps == 4 ? taps : 0) {
+    case 1: FIRE(4, 1); break;
+    case 2: FIRE(4, 2); break;
+    case 3: FIRE(4, 3); break;
+    case 4: FIRE(4, 4); break;
+    default: FIRE(neuron->steps, taps);
+    }
+#undef FIRE
 }
 
 #include "kernels_attention.h"
