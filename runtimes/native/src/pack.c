@@ -208,8 +208,7 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
             tokens = larger(tokens, (size_t)node->padded_tokens);
             keys = larger(keys, (size_t)node->padded_tokens * (size_t)node->head_words * 8);
             spread = larger(spread, (size_t)(node->tokens + 1) * (size_t)node->head_width);
-            size_t own = (size_t)(node->tokens + plan->threads - 1) / (size_t)plan->threads;
-            context = larger(context, own * (size_t)plan->steps * (size_t)node->stride_out);
+            context = larger(context, (size_t)node->tokens * (size_t)plan->steps * (size_t)node->stride_out);
         }
         if (node->wide) {
             seen = larger(seen, (size_t)node->rows);

@@ -59,7 +59,8 @@ struct ds2ta_plan {
     int steps, groups, value_count, node_count, threads;
     ds2ta_value *values;
     ds2ta_node *nodes;
-    uint8_t *arena;
+    uint8_t *arena;    /* of the thread whose view of the plan this is */
+    uint8_t **arenas;  /* one a thread */
     ds2ta_scratch *scratch;
     struct ds2ta_threads *pool;
     const ds2ta_kernels *kernels;
