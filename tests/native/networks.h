@@ -4,7 +4,7 @@
 
 #include "ds2ta_native.h"
 
-enum { MOST_VALUES = 16, MOST_OPS = 16, BATCH = 2, CLASSES = 5 };
+enum { MOST_VALUES = 24, MOST_OPS = 24, BATCH = 2, CLASSES = 5 };
 
 typedef struct {
     int steps, value_count, op_count, classes;
@@ -12,6 +12,8 @@ typedef struct {
     ds2ta_op ops[MOST_OPS];
     int64_t arena;
     uint8_t *input;
+    int given;       /* value whose counts the caller gives; -1 for none */
+    uint8_t *counts; /* its counts */
     void *arrays[5 * MOST_OPS]; /* owned */
     int array_count;
     uint64_t random;

@@ -130,6 +130,7 @@ static void set_blocks(const ds2ta_plan *plan, ds2ta_node *node) {
 int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
     int64_t bytes = 0;
     const ds2ta_op *op = &node->op;
+    if (op->kind == DS2TA_GIVEN) return 0;
     const ds2ta_value *in = op->inputs[0] >= 0 && op->kind != DS2TA_ENCODE ? plan->values + op->inputs[0] : NULL;
     node->channels = in ? in->channels : op->in_channels;
     node->planes = in ? in->planes : 1;
