@@ -144,8 +144,8 @@ void ds2ta_gather_plain(const uint8_t *patterns, int width, int step, uint64_t *
 
 static void spread(const uint8_t *first, const uint8_t *second, int width, int step, int16_t *pairs) {
     for (int c = 0; c < width; c++) {
-        pairs[2 * c] = first[c] >> step & 1;
-        pairs[2 * c + 1] = second ? second[c] >> step & 1 : 0;
+        pairs[2 * c] = (int16_t)(first[c] >> step & 1);
+        pairs[2 * c + 1] = (int16_t)(second ? second[c] >> step & 1 : 0);
     }
 }
 
