@@ -27,7 +27,7 @@ static inline int ds2ta_pattern_of(int index) { return (index + 1) ^ (index + 1)
 typedef struct {
     const uint8_t *rows;
     int width;    /* tiles: 1 or DS2TA_PANEL */
-    int together; /* 1, 2 or 4 */
+    int together; /* 1 or DS2TA_FILL */
 } ds2ta_panel;
 
 static inline int ds2ta_bias(const ds2ta_panel *panel) { return 128 / panel->together; }

@@ -14,17 +14,15 @@ typedef struct {
 
 #define ROW(i) (LOAD(unsigned_bytes, row[i] + r * WIDTH))
 
-/* Adds four rows: one by one, or two or four in 8 bits before they are added in 16. */
+/* Adds four rows: one by one, or all in 8 bits before they are added in 16. */
 static inline __attribute__((always_inline)) void add_four(const uint8_t *weight, const uint16_t *list, row_total *total, int registers,
                                                            int together) {
     const uint8_t *row[DS2TA_FILL];
     for (int i = 0; i < DS2TA_FILL; i++) row[i] = weight + (size_t)list[i] * (size_t)(registers * WIDTH);
     for (int r = 0; r < registers; r++) {
         unsigned_words part[DS2TA_FILL];
-        if (together == 4) {
+        if (together == DS2TA_FILL) {
             part[0] = (unsigned_words)((ROW(0) + ROW(1)) + (ROW(2) + ROW(3)));
-        } else if (together == 2) {
-            part[0] = (unsigned_words)(ROW(0) + ROW(1)), part[1] = (unsigned_words)(ROW(2) + ROW(3));
         } else {
             for (int i = 0; i < DS2TA_FILL; i++) {
                 part[i] = (unsigned_words)ROW(i);
@@ -87,17 +85,12 @@ static inline __attribute__((always_inline)) void rows_of(const ds2ta_panel *pan
 static void rows(const ds2ta_panel *panel, const uint16_t *list, const uint32_t start[DS2TA_PATTERNS], int shift, int fresh, int32_t *sums,
                  size_t stride) {
     if (!fresh && !start[DS2TA_CLASSES]) return;
-    if (panel->width == DS2TA_PANEL)
-        if (panel->together == 4)
-            rows_of(panel, list, start, shift, fresh, sums, stride, DS2TA_PANEL, 4);
-        else if (panel->together == 2)
-            rows_of(panel, list, start, shift, fresh, sums, stride, DS2TA_PANEL, 2);
-        else
-            rows_of(panel, list, start, shift, fresh, sums, stride, DS2TA_PANEL, 1);
-    else if (panel->together == 4)
-        rows_of(panel, list, start, shift, fresh, sums, stride, 1, 4);
-    else if (panel->together == 2)
-        rows_of(panel, list, start, shift, fresh, sums, stride, 1, 2);
+    if (panel->width == DS2TA_PANEL && panel->together == DS2TA_FILL)
+        rows_of(panel, list, start, shift, fresh, sums, stride, DS2TA_PANEL, DS2TA_FILL);
+    else if (panel->width == DS2TA_PANEL)
+        rows_of(panel, list, start, shift, fresh, sums, stride, DS2TA_PANEL, 1);
+    else if (panel->together == DS2TA_FILL)
+        rows_of(panel, list, start, shift, fresh, sums, stride, 1, DS2TA_FILL);
     else
         rows_of(panel, list, start, shift, fresh, sums, stride, 1, 1);
 }

@@ -24,7 +24,7 @@ static void find_together(ds2ta_node *node) {
         int largest = 1, left = (node->op.out_channels - first) * node->rows;
         const int8_t *weight = node->op.weight + (size_t)first * (size_t)node->rows;
         for (int i = 0; i < panel_size && i < left; i++) largest = abs(weight[i]) > largest ? abs(weight[i]) : largest;
-        node->together[first / (DS2TA_PANEL * DS2TA_TILE)] = largest <= 31 ? 4 : largest <= 63 ? 2 : 1;
+        node->together[first / (DS2TA_PANEL * DS2TA_TILE)] = largest <= 127 / DS2TA_FILL ? DS2TA_FILL : 1;
     }
 }
 
