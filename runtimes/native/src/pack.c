@@ -124,7 +124,7 @@ static int block_of(int64_t one, int64_t cache, int least) {
 
 static void set_blocks(const ds2ta_plan *plan, ds2ta_node *node) {
     node->block = block_of((int64_t)node->rows * node->planes * plan->groups * (int64_t)sizeof(uint16_t), 512 << 10, 8);
-    node->dense_block = block_of((int64_t)ds2ta_count_stride(node) * plan->groups * DS2TA_GROUP, 256 << 10, 8);
+    node->dense_block = block_of((int64_t)ds2ta_count_stride(node) * plan->groups * DS2TA_GROUP, 128 << 10, 8);
 }
 
 int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
