@@ -4,7 +4,7 @@
 
 #include "ds2ta_native.h"
 
-enum { MOST_VALUES = 24, MOST_OPS = 24, BATCH = 2, CLASSES = 5 };
+enum { MOST_VALUES = 24, MOST_OPS = 24, BATCH = 3, CLASSES = 5 };
 
 typedef struct {
     int steps, value_count, op_count, classes;

@@ -25,7 +25,7 @@ static void check(int good, const char *what, unsigned long seed) {
 /* Every instruction set, way to products and number of threads against the scalar definition in one thread, with the same plan. */
 static void compare_sets(const network *n, const results *expected, unsigned long seed) {
     for (int s = 0; s < SET_COUNT; s++)
-        for (int threads = 1; threads <= 4; threads += 3) {
+        for (int threads = 1; threads <= 4; threads *= 2) {
             if (!ds2ta_supports(SETS[s])) continue;
             char error[200] = "", what[64];
             ds2ta_plan *plan = network_plan(n, SETS[s], threads, error, sizeof error);
@@ -33,6 +33,7 @@ static void compare_sets(const network *n, const results *expected, unsigned lon
             if (!plan) continue;
             check(!strcmp(ds2ta_plan_isa(plan), SETS[s]) && ds2ta_plan_bytes(plan) > n->arena, "what a plan says of itself", seed);
             for (int way = 0; way < WAY_COUNT; way++) {
+                if (threads > 1 && way != (int)(seed % WAY_COUNT)) continue;
                 results found;
                 snprintf(what, sizeof what, "%s, %s, in %d threads", SETS[s], WAYS[way], threads);
                 plan->way = (enum ds2ta_way)way;

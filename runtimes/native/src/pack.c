@@ -17,14 +17,14 @@ static void *take(int64_t *bytes, size_t count, size_t size) {
     return memory;
 }
 
-/* How many rows of a panel may be added in 8 bits. */
+/* How many rows of each panel may be added in 8 bits. */
 static void find_together(ds2ta_node *node) {
-    int panel_size = DS2TA_PANEL * DS2TA_TILE * node->rows;
-    for (int first = 0; first < node->op.out_channels; first += DS2TA_PANEL * DS2TA_TILE) {
-        int largest = 1, left = (node->op.out_channels - first) * node->rows;
-        const int8_t *weight = node->op.weight + (size_t)first * (size_t)node->rows;
-        for (int i = 0; i < panel_size && i < left; i++) largest = abs(weight[i]) > largest ? abs(weight[i]) : largest;
-        node->together[first / (DS2TA_PANEL * DS2TA_TILE)] = largest <= 127 / DS2TA_FILL ? DS2TA_FILL : 1;
+    size_t panel_size = (size_t)node->rows * DS2TA_PANEL * DS2TA_TILE, size = (size_t)node->rows * (size_t)node->op.out_channels;
+    for (size_t first = 0; first < size; first += panel_size) {
+        int largest = 1;
+        for (size_t i = first; i < first + panel_size && i < size; i++)
+            largest = abs(node->op.weight[i]) > largest ? abs(node->op.weight[i]) : largest;
+        node->together[first / panel_size] = largest <= 127 / DS2TA_FILL ? DS2TA_FILL : 1;
     }
 }
 
