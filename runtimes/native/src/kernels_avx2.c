@@ -39,6 +39,33 @@ static inline longs add_products(longs sum, words left, words right) {
     return (longs)_mm256_add_epi32((__m256i)sum, _mm256_madd_epi16((__m256i)left, (__m256i)right));
 }
 
+/* Four rows become registers of four weights a channel, as the 512-bit kernels do it, one half of the rows' registers after the other. */
+static void unpack(const ds2ta_panel *panel, int tile, int quad_count, int8_t *quads) {
+    const __m256i bias = _mm256_set1_epi16((short)ds2ta_bias(panel));
+    for (int i = 0; i < quad_count * 2; i++) {
+        size_t half = (size_t)i % 2, first = (size_t)(i / 2) * 4;
+        __m256i row[4], mixed[4];
+        for (size_t r = 0; r < 4; r++) {
+            const uint8_t *at = panel->rows + ((first + r) * (size_t)panel->width + (size_t)tile) * DS2TA_TILE + half * 32;
+            row[r] = _mm256_sub_epi8(_mm256_load_si256((const __m256i *)(const void *)at), bias);
+        }
+        __m256i one = _mm256_unpacklo_epi8(row[0], row[1]), other = _mm256_unpacklo_epi8(row[2], row[3]);
+        mixed[0] = _mm256_unpacklo_epi16(one, other), mixed[1] = _mm256_unpackhi_epi16(one, other);
+        one = _mm256_unpackhi_epi8(row[0], row[1]), other = _mm256_unpackhi_epi8(row[2], row[3]);
+        mixed[2] = _mm256_unpacklo_epi16(one, other), mixed[3] = _mm256_unpackhi_epi16(one, other);
+        for (size_t high = 0; high < 2; high++) {
+            __m256 part[2];
+            for (int k = 0; k < 2; k++) {
+                __m256 left = _mm256_castsi256_ps(mixed[2 * k]), right = _mm256_castsi256_ps(mixed[2 * k + 1]);
+                part[k] = high ? _mm256_shuffle_ps(left, right, 0xdd) : _mm256_shuffle_ps(left, right, 0x88);
+            }
+            __m256i *to = (__m256i *)(void *)(quads + first * DS2TA_TILE + (high * 32 + half * 16) * 4);
+            _mm256_store_si256(to, _mm256_castps_si256(_mm256_permute2f128_ps(part[0], part[1], 0x20)));
+            _mm256_store_si256(to + 1, _mm256_castps_si256(_mm256_permute2f128_ps(part[0], part[1], 0x31)));
+        }
+    }
+}
+
 /* Pairs of products are added in 16 bits: 2 * 127 * 128 fits, and 2 * 255 * 128 would not. */
 static void dense(const int8_t *quads, int quad_count, const uint8_t *counts, size_t stride, int32_t *sums) {
     const __m256i ones = _mm256_set1_epi16(1);
@@ -64,8 +91,8 @@ static void dense(const int8_t *quads, int quad_count, const uint8_t *counts, si
 
 #define DS2TA_LOADED(value) __asm__("" : "+x"(value))
 #define DS2TA_DENSE_PLANES 7
-#define DS2TA_DENSE_COST 32
-#define DS2TA_UNPACK ds2ta_unpack_plain
+#define DS2TA_DENSE_COST 36
+#define DS2TA_UNPACK unpack
 #define DS2TA_DENSE dense
 #define DS2TA_GATHER ds2ta_gather_plain
 #define DS2TA_NAME "avx2"

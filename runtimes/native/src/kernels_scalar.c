@@ -58,9 +58,15 @@ static void count(const uint8_t *patterns, size_t plane_stride, int planes, int 
 }
 
 void ds2ta_unpack_plain(const ds2ta_panel *panel, int tile, int quad_count, int8_t *quads) {
-    for (int row = 0; row < quad_count * 4; row++)
-        for (int c = 0; c < DS2TA_TILE; c++)
-            quads[((size_t)(row / 4) * DS2TA_TILE + (size_t)c) * 4 + (size_t)row % 4] = (int8_t)ds2ta_weight(panel, (size_t)row, tile, c);
+    const int half = DS2TA_TILE / 2, bias = ds2ta_bias(panel);
+    for (size_t row = 0; row < (size_t)quad_count * 4; row++) {
+        const uint8_t *pair = panel->rows + (row * (size_t)panel->width + (size_t)tile) * DS2TA_TILE;
+        int8_t *to = quads + row / 4 * 4 * DS2TA_TILE + row % 4;
+        for (int c = 0; c < half; c++) {
+            to[4 * c] = (int8_t)(pair[2 * c] - bias);
+            to[4 * (c + half)] = (int8_t)pair[2 * c + 1];
+        }
+    }
 }
 
 void ds2ta_dense_plain(const int8_t *quads, int quad_count, const uint8_t *counts, size_t stride, int32_t *sums) {
