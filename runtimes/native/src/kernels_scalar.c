@@ -174,5 +174,22 @@ static void mix(const int16_t *map, size_t stride, const int16_t *values, int pa
 }
 
 const ds2ta_kernels ds2ta_kernels_scalar = {
-    "scalar",          DS2TA_MAX_PLANES,  24,        listed, sort,   join, rows, count, ds2ta_unpack_plain,
-    ds2ta_dense_plain, multiply, add, tally, fire,      ds2ta_gather_plain, spread, look_up, mix};
+    .name = "scalar",
+    .dense_planes = DS2TA_MAX_PLANES,
+    .dense_cost = 24,
+    .listed = listed,
+    .sort = sort,
+    .join = join,
+    .rows = rows,
+    .count = count,
+    .unpack = ds2ta_unpack_plain,
+    .dense = ds2ta_dense_plain,
+    .multiply = multiply,
+    .add = add,
+    .tally = tally,
+    .fire = fire,
+    .gather = ds2ta_gather_plain,
+    .spread = spread,
+    .look_up = look_up,
+    .mix = mix,
+};

@@ -132,5 +132,23 @@ static void fire(const ds2ta_neuron *neuron, const int32_t *product, int stride,
 
 #include "kernels_attention.h"
 
-const ds2ta_kernels DS2TA_KERNELS = {DS2TA_NAME,  DS2TA_DENSE_PLANES, DS2TA_DENSE_COST, listed, DS2TA_SORT, join,         rows,   count,   DS2TA_UNPACK,
-                                     DS2TA_DENSE, multiply,           add,              tally,  fire,       DS2TA_GATHER, spread, look_up, mix};
+const ds2ta_kernels DS2TA_KERNELS = {
+    .name = DS2TA_NAME,
+    .dense_planes = DS2TA_DENSE_PLANES,
+    .dense_cost = DS2TA_DENSE_COST,
+    .listed = listed,
+    .sort = DS2TA_SORT,
+    .join = join,
+    .rows = rows,
+    .count = count,
+    .unpack = DS2TA_UNPACK,
+    .dense = DS2TA_DENSE,
+    .multiply = multiply,
+    .add = add,
+    .tally = tally,
+    .fire = fire,
+    .gather = DS2TA_GATHER,
+    .spread = spread,
+    .look_up = look_up,
+    .mix = mix,
+};

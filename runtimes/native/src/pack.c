@@ -242,5 +242,6 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
 
 void ds2ta_free_scratch(ds2ta_scratch *s) {
     free(s->list), free(s->at), free(s->start), free(s->pixels), free(s->pixel_at), free(s->pixel_start);
-    free(s->counts), free(s->quads), free(s->product), free(s->values), free(s->map), free(s->mixed), free(s->keys), free(s->words), free(s->context), free(s->seen), free(s->seen_rows), free(s->encoded);
+    free(s->counts), free(s->quads), free(s->product), free(s->values), free(s->map), free(s->mixed), free(s->keys), free(s->words);
+    free(s->context), free(s->seen), free(s->seen_rows), free(s->encoded);
 }
