@@ -50,6 +50,7 @@ class Plan:
         self._names = [step.output for step in self._translation.steps if step.output]
         self._time_steps = time_steps(self._translation)
         values, arena = self._values()
+        self._arena = arena
         operations = (library.Operation * len(self._translation.steps))(*(self._operation(step) for step in self._translation.steps))
         error = ctypes.create_string_buffer(400)
         self._plan = self._library.ds2ta_plan_new(
@@ -72,8 +73,13 @@ class Plan:
         return str(self._library.ds2ta_plan_isa(self._plan).decode())
 
     @property
+    def arena(self) -> int:
+        """Bytes in which one sample's values lie; every thread has as many."""
+        return self._arena
+
+    @property
     def memory(self) -> int:
-        """Bytes held: packed weights, arena, scratch."""
+        """Bytes held: packed weights, arenas, scratch."""
         return int(self._library.ds2ta_plan_bytes(self._plan))
 
     @property

@@ -115,6 +115,19 @@ int encode(network *n) {
     return out;
 }
 
+/* Counts of the caller: none, some, or the largest everywhere. */
+static int give(network *n) {
+    int planes = PICK(n, 1, 2, 3, 7, 8), most = (1 << planes) - 1, share = PICK(n, 0, 5, 30, 60, 100);
+    int out = add_value(n, (int)draw(n, 1, 7), (int)draw(n, 1, 7), PICK(n, 1, 3, 20, 64, 65, 260), planes);
+    const ds2ta_value *v = n->values + out;
+    size_t count = (size_t)n->steps * BATCH * (size_t)v->height * (size_t)v->width * (size_t)v->channels;
+    add_op(n, DS2TA_GIVEN, -1, out);
+    n->given = out;
+    n->counts = own(n, count);
+    for (size_t i = 0; i < count; i++) n->counts[i] = (uint8_t)(draw(n, 0, 99) >= share ? 0 : share == 100 ? most : draw(n, 1, most));
+    return out;
+}
+
 static int pool(network *n, int input) {
     const ds2ta_value *in = n->values + input;
     int out = add_value(n, (in->height + 1) / 2, (in->width + 1) / 2, in->channels, 1);
@@ -148,13 +161,13 @@ void add_readout(network *n, int value) {
 }
 
 void network_make(network *n, uint64_t seed) {
-    *n = (network){.random = seed, .classes = CLASSES};
+    *n = (network){.random = seed, .classes = CLASSES, .given = -1};
     n->steps = PICK(n, 1, 2, 3, 4, 5, 7, 10, 16);
-    int value = encode(n);
-    if (draw(n, 0, 1)) value = pool(n, value);
-    for (int64_t i = draw(n, 0, 2); i > 0; i--) value = add(n, value, value);
+    int value = draw(n, 0, 2) ? encode(n) : give(n);
+    if (n->given < 0 && draw(n, 0, 1)) value = pool(n, value);
+    for (int64_t i = draw(n, 0, 2); i > 0 && n->given < 0; i--) value = add(n, value, value);
     value = convolve(n, value, PICK(n, 1, 8, 63, 64, 100));
-    int heads = PICK(n, 1, 2, 3), width = heads * PICK(n, 1, 7, 8, 16, 33, 64, 65, 128);
+    int heads = PICK(n, 1, 2, 3), width = heads * PICK(n, 1, 7, 8, 16, 33, 64, 65, 128, 250);
     value = linear(n, value, width);
     int query = linear(n, value, width), key = linear(n, value, width), other = linear(n, value, width);
     value = add(n, value, attend(n, query, key, other, heads));
@@ -192,6 +205,7 @@ void network_run(const network *n, ds2ta_plan *plan, results *r) {
         r->inner_sizes[i] = inner_size(n, n->ops + i / DS2TA_INNER, i % DS2TA_INNER);
         r->inner[i] = r->inner_sizes[i] ? need(r->inner_sizes[i]) : NULL;
     }
+    if (n->given >= 0) memcpy(r->values[n->given], n->counts, r->value_sizes[n->given]);
     int64_t nanoseconds[MOST_OPS];
     ds2ta_run(plan, n->input, BATCH, r->logits, r->values, r->inner, nanoseconds);
 }

@@ -4,7 +4,7 @@
 
 #include "ds2ta_native.h"
 
-enum { MOST_VALUES = 40, MOST_OPS = 40, BATCH = 2, CLASSES = 5 };
+enum { MOST_VALUES = 40, MOST_OPS = 40, BATCH = 3, CLASSES = 5 };
 
 typedef struct {
     int steps, value_count, op_count, classes;
@@ -12,6 +12,8 @@ typedef struct {
     ds2ta_op ops[MOST_OPS];
     int64_t arena;
     uint8_t *input;
+    int given;       /* value whose counts the caller gives; -1 for none */
+    uint8_t *counts; /* its counts */
     void *arrays[5 * MOST_OPS]; /* owned */
     int array_count;
     uint64_t random;

@@ -3,13 +3,16 @@
  * usage: test_native [networks]     exits with 0 when everything holds; the last line says how much was compared. */
 #include "networks.h"
 
+#include "plan.h" /* for the way to products, which only a test chooses */
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const char *const SETS[] = {"scalar", "avx2", "avx512", "neon"};
-enum { SET_COUNT = 4, CALLERS = 4, CALLS = 3 };
+enum { SET_COUNT = 4, WAY_COUNT = 3, CALLERS = 4, CALLS = 3 };
+static const char *const WAYS[WAY_COUNT] = {"by density", "listed", "dense"};
 
 static int passed, failed;
 
@@ -19,19 +22,21 @@ static void check(int good, const char *what, unsigned long seed) {
     if (!good) fprintf(stderr, "FAILED: %s, network %lu\n", what, seed);
 }
 
-/* Every instruction set and number of threads against the scalar definition in one thread, twice with the same plan. */
+/* Every instruction set, way to products and number of threads against the scalar definition in one thread, with the same plan. */
 static void compare_sets(const network *n, const results *expected, unsigned long seed) {
     for (int s = 0; s < SET_COUNT; s++)
-        for (int threads = 1; threads <= 4; threads += 3) {
+        for (int threads = 1; threads <= 4; threads *= 2) {
             if (!ds2ta_supports(SETS[s])) continue;
             char error[200] = "", what[64];
             ds2ta_plan *plan = network_plan(n, SETS[s], threads, error, sizeof error);
             check(plan != NULL, error, seed);
             if (!plan) continue;
             check(!strcmp(ds2ta_plan_isa(plan), SETS[s]) && ds2ta_plan_bytes(plan) > n->arena, "what a plan says of itself", seed);
-            snprintf(what, sizeof what, "%s in %d threads", SETS[s], threads);
-            for (int again = 0; again < 2; again++) {
+            for (int way = 0; way < WAY_COUNT; way++) {
+                if (threads > 1 && way != (int)(seed % WAY_COUNT)) continue;
                 results found;
+                snprintf(what, sizeof what, "%s, %s, in %d threads", SETS[s], WAYS[way], threads);
+                plan->way = (enum ds2ta_way)way;
                 network_run(n, plan, &found);
                 check(results_equal(expected, &found), what, seed);
                 results_free(&found);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 typedef struct {
-    int steps, value_count, op_count, threads;
+    int steps, value_count, op_count;
     const ds2ta_value *values;
     int64_t arena_bytes;
     char *error;
@@ -117,7 +117,7 @@ static int check_stream(const context *c, int index, const ds2ta_op *op, const d
     int two = op->kind == DS2TA_SUM || op->kind == DS2TA_MULTIPLY || op->kind == DS2TA_MATMUL;
     for (int side = 0; side <= two; side++)
         if (!between(op->inputs[side], 0, c->value_count - 1)) return refuse(c, "operation %d reads value %d", index, op->inputs[side]);
-    const char *wrong = ds2ta_check_stream(c->steps, c->threads, c->values, op);
+    const char *wrong = ds2ta_check_stream(c->steps, c->values, op);
     if (wrong) return refuse(c, "operation %d %s", index, wrong);
     return op->kind == DS2TA_NEURON ? check_neuron(c, index, op, out) : 1;
 }
@@ -224,7 +224,7 @@ static int check_lifetimes(const context *c, const ds2ta_op *ops) {
 
 int ds2ta_check(int steps, const ds2ta_value *values, int value_count, const ds2ta_op *ops, int op_count, int64_t arena_bytes, int threads,
                 char *error, size_t error_size) {
-    context c = {steps, value_count, op_count, threads, values, arena_bytes, error, error_size};
+    context c = {steps, value_count, op_count, values, arena_bytes, error, error_size};
     if (!between(steps, 1, DS2TA_MAX_STEPS)) return refuse(&c, "%d time steps", steps);
     if (!between(value_count, 1, DS2TA_MAX_COUNT) || !between(op_count, 1, DS2TA_MAX_COUNT) || !values || !ops)
         return refuse(&c, "%d values and %d operations", value_count, op_count);

@@ -3,7 +3,7 @@
 
 /* What the checks look at; sizes are those of the values, which were checked before. */
 typedef struct {
-    int steps, threads;
+    int steps;
     const ds2ta_op *op;
     const ds2ta_value *in[2], *out;
 } context;
@@ -86,9 +86,8 @@ static const char *check_matmul(const context *c) {
     int fits = rows == ds2ta_tokens(c->out) && terms == (op->transpose_right ? right_width : right) &&
                columns == (op->transpose_right ? right : right_width);
     if (!fits) return "multiplies what does not fit";
-    int64_t own = (rows + c->threads - 1) / c->threads;
     if (terms > DS2TA_MAX_ROWS) return "adds up too many products";
-    return terms * (columns + DS2TA_TILE) + 2 * own * terms <= DS2TA_MAX_ROOM ? NULL : "has too large a product for one head";
+    return terms * (columns + DS2TA_TILE) + 2 * rows * terms <= DS2TA_MAX_ROOM ? NULL : "has too large a product for one head";
 }
 
 static const char *check_one(const context *c) {
@@ -101,8 +100,8 @@ static const char *check_one(const context *c) {
     return op->table && divides(op->heads, c->out->channels) && op->entries >= 1 && op->entries <= 1 << 16 ? NULL : "has no table";
 }
 
-const char *ds2ta_check_stream(int steps, int threads, const ds2ta_value *values, const ds2ta_op *op) {
-    context c = {steps, threads, op, {values + op->inputs[0], op->kind == DS2TA_SUM || op->kind == DS2TA_MULTIPLY || op->kind == DS2TA_MATMUL
+const char *ds2ta_check_stream(int steps, const ds2ta_value *values, const ds2ta_op *op) {
+    context c = {steps, op, {values + op->inputs[0], op->kind == DS2TA_SUM || op->kind == DS2TA_MULTIPLY || op->kind == DS2TA_MATMUL
                                                                    ? values + op->inputs[1] : NULL}, values + op->output};
     switch (op->kind) {
     case DS2TA_NEURON: return check_neuron(&c);

@@ -135,7 +135,7 @@ DS2TA_API int64_t ds2ta_plan_bytes(const ds2ta_plan *plan);
  * values: for each value NULL or uint8 [T][batch][tokens][channels] to receive its counts, or int32 for integers of 32 bits; a given
  *     value's counts are read from there instead, and are 0 for NULL.
  * inner: for each operation DS2TA_INNER pointers, NULL or an array to receive what happens inside; may be NULL itself.
- * nanoseconds: for each operation, receives the time it took in all; may be NULL.
+ * nanoseconds: for each operation, receives the time it took the first thread in all; may be NULL.
  *
  * A plan runs one call at a time; different plans may run at once. */
 DS2TA_API void ds2ta_run(ds2ta_plan *plan, const uint8_t *input, int batch, int32_t *logits, uint8_t *const *values, void *const *inner,

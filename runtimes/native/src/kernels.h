@@ -7,8 +7,38 @@
 /* Patterns of DS2TA_GROUP steps; pattern 0 is silence and is never listed. */
 #define DS2TA_PATTERNS (1 << DS2TA_GROUP)
 
+/* Lists are sorted in classes, one for each pattern, in the order of Gray's code: from one class to the next a single step begins
+ * or ends, so that what a step adds up is a sum of differences of one running total. Class i has the pattern that this returns. */
+#define DS2TA_CLASSES (DS2TA_PATTERNS - 1)
+static inline int ds2ta_pattern_of(int index) { return (index + 1) ^ (index + 1) >> 1; }
+
+/* Classes of a filled list are so many rows, or twice, or three times, … so many; a row of zeros fills them up. */
+#define DS2TA_FILL 4
+
 /* Elements behind a list's end, and before a copy's source, that may be touched. */
 #define DS2TA_SLACK 64
+
+/* Tiles whose rows lie side by side. */
+#define DS2TA_PANEL 2
+
+/* Weights of one or two tiles of output channels: [row][tile][DS2TA_TILE]. In a tile's row, byte 2i is channel i plus `bias`, byte
+ * 2i + 1 is channel i + DS2TA_TILE / 2: a word of both can be added as it is, and no carry gets from one into the other. The bias,
+ * 128 / together, makes the low byte of the sum of `together` rows one of no sign, and all of them fit 8 bits. */
+typedef struct {
+    const uint8_t *rows;
+    int width;    /* tiles: 1 or DS2TA_PANEL */
+    int together; /* 1 or DS2TA_FILL */
+} ds2ta_panel;
+
+static inline int ds2ta_bias(const ds2ta_panel *panel) { return 128 / panel->together; }
+
+static inline int32_t ds2ta_weight(const ds2ta_panel *panel, size_t row, int tile, int channel) {
+    const uint8_t *pair = panel->rows + (row * (size_t)panel->width + (size_t)tile) * DS2TA_TILE + channel % (DS2TA_TILE / 2) * 2;
+    return channel < DS2TA_TILE / 2 ? pair[0] - ds2ta_bias(panel) : (int8_t)pair[1];
+}
+
+/* Query tokens whose maps are mixed at once. */
+#define DS2TA_QUERIES 4
 
 typedef struct {
     int32_t steps, taps, decay, guard_bits, leak_numerator, leak_shift;
@@ -24,31 +54,64 @@ typedef struct {
 typedef struct {
     const char *name;
 
-    /* Sorts channels by pattern: list[start[p] .. start[p + 1]) are base + the channels whose pattern is p, ascending. */
-    void (*sort)(const uint8_t *patterns, int channels, int base, uint16_t *list, uint32_t start[DS2TA_PATTERNS + 1]);
+    /* How many counts' bits the dense product takes, and how many sixteenths of a listed row's time a dense row takes. */
+    int dense_planes, dense_cost;
 
-    /* Joins lists: pattern after pattern, part after part. Returns the length. */
-    uint32_t (*join)(const ds2ta_part *parts, int count, uint16_t *list, uint32_t start[DS2TA_PATTERNS + 1]);
+    /* How many bytes are not 0. */
+    size_t (*listed)(const uint8_t *patterns, size_t size);
 
-    /* Adds, to sums[t][c] for every step t of a group, 2^shift times the weights [row][DS2TA_TILE] of all rows whose pattern
-     * has bit t. `together` rows fit 8 bits when added; any set of listed rows fits 16. */
-    void (*rows)(const int8_t *weight, int together, const uint16_t *list, const uint32_t start[DS2TA_PATTERNS + 1], int shift,
-                 int32_t *sums);
+    /* Sorts channels by pattern: list[start[i] .. start[i + 1]) are base + the channels of class i, ascending. Every class is filled
+     * up with `filler`, or none is when that is negative. */
+    void (*sort)(const uint8_t *patterns, int channels, int base, int filler, uint16_t *list, uint32_t start[DS2TA_PATTERNS]);
 
-    /* product[c] += value * weight[c] for DS2TA_TILE channels. */
-    void (*scale_row)(const int32_t *weight, int32_t value, int32_t *product);
+    /* Joins lists that are not filled to one that is: class after class, part after part. Returns the length. */
+    uint32_t (*join)(const ds2ta_part *parts, int count, int filler, uint16_t *list, uint32_t start[DS2TA_PATTERNS]);
+
+    /* Sums 2^shift times the weights of all rows of a filled list whose pattern has bit t, for every step t of a group: to
+     * sums[tile * stride + t * DS2TA_TILE + channel], which are added to, or are written first where they are `fresh`. Any set of
+     * listed rows fits 16 bits when added. */
+    void (*rows)(const ds2ta_panel *panel, const uint16_t *list, const uint32_t start[DS2TA_PATTERNS], int shift, int fresh, int32_t *sums,
+                 size_t stride);
+
+    /* counts[t * stride + c] = the count of channel c at step t of a group, plane k being patterns + k * plane_stride. channels is a
+     * multiple of DS2TA_TILE. */
+    void (*count)(const uint8_t *patterns, size_t plane_stride, int planes, int channels, uint8_t *counts, size_t stride);
+
+    /* One tile's weights for the dense product: quads[i][channel][j] is row 4 i + j. */
+    void (*unpack)(const ds2ta_panel *panel, int tile, int quad_count, int8_t *quads);
+
+    /* sums[t * DS2TA_TILE + channel] = sum of counts[t * stride + row] * weight over all rows, for every step t of a group. */
+    void (*dense)(const int8_t *quads, int quad_count, const uint8_t *counts, size_t stride, int32_t *sums);
+
+    /* product[c] += sum of values[i] * weight[rows[i]][c], for DS2TA_TILE channels. */
+    void (*multiply)(const int32_t *weight, const uint16_t *rows, const int32_t *values, int count, int32_t *product);
+
+    /* Sum of counts: planes of patterns, stride apart, `size` bytes of each, a multiple of DS2TA_TILE. A sum has as many planes as it
+     * needs. */
+    void (*add)(const uint8_t *one, int one_planes, const uint8_t *other, int other_planes, uint8_t *sum, int planes, size_t stride,
+                size_t size);
+
+    /* counts[c] += 2^shift times the spikes of channel c in all tokens' patterns, so many bytes apart. */
+    void (*tally)(const uint8_t *patterns, int tokens, int channels, int shift, int32_t *counts);
 
     /* Temporal window and neuron of DS2TA_TILE channels: product + t * stride is step t's product. Writes the patterns of
      * group g to out + g * group_stride. */
     void (*fire)(const ds2ta_neuron *neuron, const int32_t *product, int stride, const int32_t *bias, const int32_t *threshold,
                  uint8_t *out, size_t group_stride);
 
-    /* One query token, one head, one step: map[j] = table[popcount(query & key of token j)], both of so many words. */
-    void (*look_up)(const uint64_t *query, const uint64_t *keys, int words, int tokens, const int16_t *table, int16_t *map);
+    /* Bits `step` of `width` patterns, 64 to a word. */
+    void (*gather)(const uint8_t *patterns, int width, int step, uint64_t *words);
 
-    /* context[c] = sum over tokens j of map[j] where values[j][c] is -1 (and not 0). width is a multiple of 16; no partial sum
-     * leaves 16 bits. */
-    void (*mix)(const int16_t *map, const int16_t *values, int tokens, int width, int16_t *context);
+    /* Bits `step` of two tokens' patterns, as numbers, beside each other: pairs[c][0] and pairs[c][1]. The second may be NULL: zeros. */
+    void (*spread)(const uint8_t *first, const uint8_t *second, int width, int step, int16_t *pairs);
+
+    /* One query token, one head, one step: map[j] = table[bits that the query and key j share]. Byte b of key j is
+     * keys[b * tokens + j]; tokens is a multiple of DS2TA_TILE, and bytes is below 32, so that a score fits a byte. */
+    void (*look_up)(const uint64_t *query, const uint8_t *keys, int bytes, int tokens, const int16_t *table, int entries, int16_t *map);
+
+    /* DS2TA_QUERIES query tokens: context[q][c] = sum over pairs j of map[q][2j] * values[j][c][0] + map[q][2j + 1] * values[j][c][1].
+     * width is a multiple of 32; maps are `stride` apart. */
+    void (*mix)(const int16_t *map, size_t stride, const int16_t *values, int pairs, int width, int32_t *context);
 } ds2ta_kernels;
 
 extern const ds2ta_kernels ds2ta_kernels_scalar;
@@ -58,6 +121,12 @@ extern const ds2ta_kernels ds2ta_kernels_avx512;
 #elif defined(__aarch64__)
 extern const ds2ta_kernels ds2ta_kernels_neon;
 #endif
+
+/* The plain loops, for instruction sets that have nothing faster. */
+void ds2ta_unpack_plain(const ds2ta_panel *panel, int tile, int quad_count, int8_t *quads);
+void ds2ta_dense_plain(const int8_t *quads, int quad_count, const uint8_t *counts, size_t stride, int32_t *sums);
+
+void ds2ta_gather_plain(const uint8_t *patterns, int width, int step, uint64_t *words);
 
 /* Returns the kernels of this name, the best ones for NULL, or NULL when they are not there or do not work here. */
 const ds2ta_kernels *ds2ta_select_kernels(const char *name);

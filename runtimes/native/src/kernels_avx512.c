@@ -1,26 +1,22 @@
-/* 512-bit registers, and a sort that compares 32 channels at once with each pattern. */
+/* 512-bit registers, and a sort that compares 64 channels at once with each pattern, and dot products. */
 #if defined(__x86_64__)
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,popcnt,bmi,bmi2"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx512vnni,avx512bitalg,popcnt,bmi,bmi2"))), \
+                             apply_to = function)
 #else
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,popcnt,bmi,bmi2")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx512vnni,avx512bitalg,popcnt,bmi,bmi2")
 #endif
 #include <immintrin.h>
 
 #include "kernels.h"
 
+#include <string.h>
+
 #define WIDTH 64
 
-typedef int8_t bytes __attribute__((vector_size(WIDTH)));
+typedef uint8_t unsigned_bytes __attribute__((vector_size(WIDTH)));
 typedef int16_t words __attribute__((vector_size(WIDTH)));
 typedef int32_t longs __attribute__((vector_size(WIDTH)));
-
-static inline words widen(const int8_t *address) { return (words)_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)address)); }
-
-static inline void split_bytes(bytes value, words *low, words *high) {
-    *low = (words)_mm512_cvtepi8_epi16(_mm512_castsi512_si256((__m512i)value));
-    *high = (words)_mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64((__m512i)value, 1));
-}
 
 static inline void split_words(words value, longs *low, longs *high) {
     *low = (longs)_mm512_cvtepi16_epi32(_mm512_castsi512_si256((__m512i)value));
@@ -31,25 +27,140 @@ static inline void store_low_bytes(longs value, uint8_t *address) {
     _mm_storeu_si128((__m128i *)(void *)address, _mm512_cvtepi32_epi8((__m512i)value));
 }
 
-static void sort_512(const uint8_t *patterns, int channels, int base, uint16_t *list, uint32_t start[DS2TA_PATTERNS + 1]) {
-    const __m512i lanes = _mm512_set_epi16(31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5,
-                                           4, 3, 2, 1, 0);
-    uint32_t position = 0;
-    for (int pattern = 1; pattern < DS2TA_PATTERNS; pattern++) {
-        start[pattern] = position;
-        const __m256i wanted = _mm256_set1_epi8((char)pattern);
-        for (int c = 0; c < channels; c += 32) {
-            __mmask32 inside = channels - c >= 32 ? 0xffffffffu : (1u << (channels - c)) - 1;
-            __mmask32 found = _mm256_mask_cmpeq_epi8_mask(inside, _mm256_maskz_loadu_epi8(inside, patterns + c), wanted);
-            __m512i index = _mm512_add_epi16(_mm512_set1_epi16((short)(base + c)), lanes);
-            _mm512_storeu_si512(list + position, _mm512_maskz_compress_epi16(found, index));
-            position += (uint32_t)__builtin_popcount(found);
-        }
-    }
-    start[DS2TA_PATTERNS] = position;
+static inline unsigned_bytes ones_of(unsigned_bytes value) { return (unsigned_bytes)_mm512_popcnt_epi8((__m512i)value); }
+
+static inline longs add_products(longs sum, words left, words right) {
+    return (longs)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)left, (__m512i)right);
 }
 
+static void gather_512(const uint8_t *patterns, int width, int step, uint64_t *bits) {
+    const __m512i bit = _mm512_set1_epi8((char)(1 << step));
+    for (int c = 0; c < width; c += 64) {
+        __mmask64 inside = width - c >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << (width - c)) - 1;
+        bits[c / 64] = _mm512_test_epi8_mask(_mm512_maskz_loadu_epi8(inside, patterns + c), bit);
+    }
+}
+
+/* A table of 65 entries at most, as heads of up to 64 channels have, lies in two registers; its last entry is put in afterwards. */
+static inline void table_512(const uint8_t *score, int tokens, const int16_t *table, int entries, int16_t *map) {
+    if (entries > 65) {
+        for (int j = 0; j < tokens; j++) map[j] = table[score[j]];
+        return;
+    }
+    __mmask64 inside = entries >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << entries) - 1;
+    __m512i early = _mm512_maskz_loadu_epi16((__mmask32)inside, table), late = _mm512_maskz_loadu_epi16((__mmask32)(inside >> 32), table + 32);
+    for (int j = 0; j < tokens; j += 32) {
+        __m512i index = _mm512_cvtepu8_epi16(_mm256_load_si256((const __m256i *)(const void *)(score + j)));
+        __m512i found = _mm512_permutex2var_epi16(early, index, late);
+        if (entries == 65) found = _mm512_mask_set1_epi16(found, _mm512_cmpeq_epi16_mask(index, _mm512_set1_epi16(64)), table[64]);
+        _mm512_storeu_si512(map + j, found);
+    }
+}
+
+static void sort_512(const uint8_t *patterns, int channels, int base, int filler, uint16_t *list, uint32_t start[DS2TA_PATTERNS]) {
+    uint8_t numbers[64];
+    for (int i = 0; i < 64; i++) numbers[i] = (uint8_t)i;
+    const __m512i lanes = _mm512_loadu_si512(numbers);
+    uint32_t position = 0;
+    for (int i = 0; i < DS2TA_CLASSES; i++) {
+        start[i] = position;
+        const __m512i wanted = _mm512_set1_epi8((char)ds2ta_pattern_of(i));
+        for (int c = 0; c < channels; c += 64) {
+            __mmask64 inside = channels - c >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << (channels - c)) - 1;
+            __mmask64 found = _mm512_mask_cmpeq_epi8_mask(inside, _mm512_maskz_loadu_epi8(inside, patterns + c), wanted);
+            __m512i index = _mm512_maskz_compress_epi8(found, lanes), first = _mm512_set1_epi16((short)(base + c));
+            __m512i low = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(index)), high = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(index, 1));
+            _mm512_storeu_si512(list + position, _mm512_add_epi16(low, first));
+            _mm512_storeu_si512(list + position + 32, _mm512_add_epi16(high, first));
+            position += (uint32_t)__builtin_popcountll(found);
+        }
+        for (uint32_t k = 0; filler >= 0 && k < DS2TA_FILL; k++) list[position + k] = (uint16_t)filler;
+        if (filler >= 0) position = (position + DS2TA_FILL - 1) / DS2TA_FILL * DS2TA_FILL;
+    }
+    start[DS2TA_CLASSES] = position;
+}
+
+/* Four rows become four registers of four weights a channel. Shuffles work on quarters of a register, 8 pairs of channels each:
+ * after two of them, quarter q of register m has channels 8q + 2m, 8q + 2m + 32, 8q + 2m + 1, 8q + 2m + 33. */
+static void unpack(const ds2ta_panel *panel, int tile, int quad_count, int8_t *quads) {
+    const __m512i bias = _mm512_set1_epi16((short)ds2ta_bias(panel));
+    const __m512i early = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), late = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+    for (int quad = 0; quad < quad_count; quad++, quads += 4 * DS2TA_TILE) {
+        __m512i row[4], mixed[4];
+        for (int i = 0; i < 4; i++) {
+            size_t at = ((size_t)quad * 4 + (size_t)i) * (size_t)panel->width + (size_t)tile;
+            row[i] = _mm512_sub_epi8(_mm512_loadu_si512(panel->rows + at * DS2TA_TILE), bias);
+        }
+        for (int half = 0; half < 2; half++) {
+            __m512i one = half ? _mm512_unpackhi_epi8(row[0], row[1]) : _mm512_unpacklo_epi8(row[0], row[1]);
+            __m512i other = half ? _mm512_unpackhi_epi8(row[2], row[3]) : _mm512_unpacklo_epi8(row[2], row[3]);
+            mixed[2 * half] = _mm512_unpacklo_epi16(one, other);
+            mixed[2 * half + 1] = _mm512_unpackhi_epi16(one, other);
+        }
+        for (int high = 0; high < 2; high++) {
+            __m512i one = _mm512_castps_si512(high ? _mm512_shuffle_ps(_mm512_castsi512_ps(mixed[0]), _mm512_castsi512_ps(mixed[1]), 0xdd)
+                                                   : _mm512_shuffle_ps(_mm512_castsi512_ps(mixed[0]), _mm512_castsi512_ps(mixed[1]), 0x88));
+            __m512i other = _mm512_castps_si512(high ? _mm512_shuffle_ps(_mm512_castsi512_ps(mixed[2]), _mm512_castsi512_ps(mixed[3]), 0xdd)
+                                                     : _mm512_shuffle_ps(_mm512_castsi512_ps(mixed[2]), _mm512_castsi512_ps(mixed[3]), 0x88));
+            _mm512_store_si512(quads + high * 128, _mm512_permutex2var_epi64(one, early, other));
+            _mm512_store_si512(quads + high * 128 + 64, _mm512_permutex2var_epi64(one, late, other));
+        }
+    }
+}
+
+static inline int32_t four_counts(const uint8_t *address) {
+    int32_t four;
+    memcpy(&four, address, sizeof four);
+    return four;
+}
+
+/* sum += four products a number. Written out, and on single variables, because compilers copy sums that are used in any other way. */
+#define DOT(sum, counts, weights) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(counts), "v"(weights))
+
+/* Sixteen sums stay in registers; every weight that is loaded serves four steps. */
+static void dense(const int8_t *quads, int quad_count, const uint8_t *counts, size_t stride, int32_t *sums) {
+    const __m512i zero = _mm512_setzero_si512();
+#define SUMS(t) __m512i t##_0 = zero, t##_1 = zero, t##_2 = zero, t##_3 = zero
+    SUMS(first);
+    SUMS(second);
+    SUMS(third);
+    SUMS(fourth);
+#undef SUMS
+    for (int quad = 0; quad < quad_count; quad++, quads += 4 * DS2TA_TILE, counts += 4) {
+        __m512i weight_0 = _mm512_load_si512(quads), weight_1 = _mm512_load_si512(quads + 64);
+        __m512i weight_2 = _mm512_load_si512(quads + 128), weight_3 = _mm512_load_si512(quads + 192), seen;
+#define ADD(t, step)                                                \
+    seen = _mm512_set1_epi32(four_counts(counts + (step) * stride)); \
+    DOT(t##_0, seen, weight_0);                                     \
+    DOT(t##_1, seen, weight_1);                                     \
+    DOT(t##_2, seen, weight_2);                                     \
+    DOT(t##_3, seen, weight_3)
+        ADD(first, 0);
+        ADD(second, 1);
+        ADD(third, 2);
+        ADD(fourth, 3);
+#undef ADD
+    }
+#define KEEP(t, step)                                     \
+    _mm512_store_si512(sums + (step) * DS2TA_TILE, t##_0);      \
+    _mm512_store_si512(sums + (step) * DS2TA_TILE + 16, t##_1); \
+    _mm512_store_si512(sums + (step) * DS2TA_TILE + 32, t##_2); \
+    _mm512_store_si512(sums + (step) * DS2TA_TILE + 48, t##_3)
+    KEEP(first, 0);
+    KEEP(second, 1);
+    KEEP(third, 2);
+    KEEP(fourth, 3);
+#undef KEEP
+}
+
+#define DS2TA_LOADED(value) __asm__("" : "+v"(value))
+#define DS2TA_DENSE_PLANES DS2TA_MAX_PLANES
+#define DS2TA_DENSE_COST 20
+#define DS2TA_UNPACK unpack
+#define DS2TA_DENSE dense
 #define DS2TA_SORT sort_512
+#define DS2TA_TABLE table_512
+#define DS2TA_GATHER gather_512
 #define DS2TA_NAME "avx512"
 #define DS2TA_KERNELS ds2ta_kernels_avx512
 #include "kernels_vector.h"

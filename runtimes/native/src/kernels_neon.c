@@ -1,21 +1,16 @@
 /* 128-bit registers, which every 64-bit Arm has. */
 #if defined(__aarch64__)
 #include <arm_neon.h>
-#include <stdint.h>
+
+#include "kernels.h"
+
 #include <string.h>
 
 #define WIDTH 16
 
-typedef int8_t bytes __attribute__((vector_size(WIDTH)));
+typedef uint8_t unsigned_bytes __attribute__((vector_size(WIDTH)));
 typedef int16_t words __attribute__((vector_size(WIDTH)));
 typedef int32_t longs __attribute__((vector_size(WIDTH)));
-
-static inline words widen(const int8_t *address) { return (words)vmovl_s8(vld1_s8(address)); }
-
-static inline void split_bytes(bytes value, words *low, words *high) {
-    *low = (words)vmovl_s8(vget_low_s8((int8x16_t)value));
-    *high = (words)vmovl_s8(vget_high_s8((int8x16_t)value));
-}
 
 static inline void split_words(words value, longs *low, longs *high) {
     *low = (longs)vmovl_s16(vget_low_s16((int16x8_t)value));
@@ -29,6 +24,19 @@ static inline void store_low_bytes(longs value, uint8_t *address) {
     memcpy(address, &four, sizeof four);
 }
 
+static inline unsigned_bytes ones_of(unsigned_bytes value) { return (unsigned_bytes)vcntq_u8((uint8x16_t)value); }
+
+static inline longs add_products(longs sum, words left, words right) {
+    int32x4_t low = vmull_s16(vget_low_s16((int16x8_t)left), vget_low_s16((int16x8_t)right));
+    return sum + (longs)vpaddq_s32(low, vmull_high_s16((int16x8_t)left, (int16x8_t)right));
+}
+
+#define DS2TA_LOADED(value) __asm__("" : "+w"(value))
+#define DS2TA_DENSE_PLANES DS2TA_MAX_PLANES
+#define DS2TA_DENSE_COST 48
+#define DS2TA_UNPACK ds2ta_unpack_plain
+#define DS2TA_DENSE ds2ta_dense_plain
+#define DS2TA_GATHER ds2ta_gather_plain
 #define DS2TA_NAME "neon"
 #define DS2TA_KERNELS ds2ta_kernels_neon
 #include "kernels_vector.h"

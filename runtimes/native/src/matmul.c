@@ -22,7 +22,7 @@ static sizes sizes_of(const ds2ta_plan *plan, const ds2ta_node *node) {
     int left_width = plan->values[op->inputs[0]].channels / op->heads, right_width = plan->values[op->inputs[1]].channels / op->heads;
     int columns = op->transpose_right ? (int)right : right_width, rows = op->transpose_left ? left_width : (int)left;
     return (sizes){op->transpose_left ? (int)left : left_width, columns, ds2ta_padded(columns) / DS2TA_TILE, left_width, right_width, left, right,
-                   (size_t)((rows + plan->threads - 1) / plan->threads)};
+                   (size_t)rows}; /* a thread that takes a sample for itself has all of its rows */
 }
 
 static size_t right_size(sizes s) { return (size_t)s.tiles * (size_t)s.terms * DS2TA_TILE; }
@@ -90,8 +90,7 @@ void ds2ta_matmul(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch 
                     int first = tile * DS2TA_TILE, count = s.columns - first < DS2TA_TILE ? s.columns - first : DS2TA_TILE;
                     const int32_t *rows = right + (size_t)tile * (size_t)s.terms * DS2TA_TILE;
                     memset(sum, 0, DS2TA_TILE * sizeof *sum);
-                    for (int k = 0; k < left.counts[row]; k++)
-                        plan->kernels->scale_row(rows + (size_t)left.terms[place + (size_t)k] * DS2TA_TILE, left.factors[place + (size_t)k], sum);
+                    plan->kernels->multiply(rows, left.terms + place, left.factors + place, left.counts[row], sum);
                     int32_t *to = ds2ta_row(plan, node->op.output, (size_t)step * (size_t)ds2ta_tokens(out) + (size_t)i) + head * s.columns;
                     memcpy(to + first, sum, (size_t)count * sizeof *sum);
                 }

@@ -173,35 +173,37 @@ static int32_t value_at(const door_tensor *tensor, size_t at) {
     return tensor->type == ORT_INT16 ? ((const int16_t *)tensor->data)[at] : ((const uint8_t *)tensor->data)[at];
 }
 
-/* product += the weights under the kernel at one pixel, times the picture [height][width][channels] that begins at `picture`. */
-static void multiply_pixel(const ds2ta_plan *plan, const door_tensor *input, size_t picture, int pixel, int tile, int32_t *product) {
+/* Lists what is not 0 under the kernel at one pixel of the picture [height][width][channels] that begins at `picture`. */
+static int look_at(const ds2ta_plan *plan, ds2ta_scratch *scratch, const door_tensor *input, size_t picture, int pixel) {
     const ds2ta_node *node = operation_of(plan);
     const ds2ta_value *out = plan->values + node->op.output;
-    int size = node->op.size, y = pixel / out->width - size / 2, x = pixel % out->width - size / 2;
-    const int32_t *weight = node->wide + (size_t)tile * (size_t)node->rows * DS2TA_TILE;
-    for (int place = 0; place < size * size; place++, weight += node->channels * DS2TA_TILE) {
-        int row = y + place / size, column = x + place % size;
-        if (row < 0 || row >= out->height || column < 0 || column >= out->width) continue;
-        size_t at = picture + ((size_t)row * (size_t)out->width + (size_t)column) * (size_t)node->channels;
-        for (int c = 0; c < node->channels; c++) {
-            int32_t seen = value_at(input, at + (size_t)c);
-            if (seen) plan->kernels->scale_row(weight + c * DS2TA_TILE, seen, product);
+    int size = node->op.size, top = pixel / out->width - size / 2, left = pixel % out->width - size / 2, count = 0;
+    for (int y = top < 0 ? 0 : top; y < top + size && y < out->height; y++)
+        for (int x = left < 0 ? 0 : left; x < left + size && x < out->width; x++) {
+            size_t at = picture + ((size_t)y * (size_t)out->width + (size_t)x) * (size_t)node->channels;
+            int row = ((y - top) * size + x - left) * node->channels;
+            for (int c = 0; c < node->channels; c++) {
+                int32_t seen = value_at(input, at + (size_t)c);
+                scratch->seen[count] = seen;
+                scratch->seen_rows[count] = (uint16_t)(row + c);
+                count += seen != 0;
+            }
         }
-    }
+    return count;
 }
 
 static void encode_share(const ds2ta_plan *plan, const door_call *call, ds2ta_scratch *scratch, int low, int high) {
     const ds2ta_node *node = operation_of(plan);
-    int times = node->op.still ? 1 : plan->steps, stride = node->op.still ? 0 : DS2TA_TILE;
-    size_t picture = (size_t)ds2ta_tokens(plan->values + node->op.output) * (size_t)node->channels;
-    for (int pixel = low; pixel < high; pixel++)
-        for (int tile = 0; tile < node->tiles; tile++) {
-            memset(scratch->product, 0, (size_t)times * DS2TA_TILE * sizeof(int32_t));
-            for (int t = 0; t < times; t++)
-                multiply_pixel(plan, call->inputs, ((size_t)t * (size_t)plan->batch + (size_t)call->sample) * picture, pixel, tile,
-                               scratch->product + t * DS2TA_TILE);
-            ds2ta_fire(plan, node, scratch->product, stride, call->sample, pixel, tile);
+    int times = node->op.still ? 1 : plan->steps;
+    size_t picture = (size_t)ds2ta_tokens(plan->values + node->op.output) * (size_t)node->channels, stride = (size_t)times * DS2TA_TILE;
+    for (int pixel = low; pixel < high; pixel++) {
+        for (int t = 0; t < times; t++) {
+            size_t place = ((size_t)t * (size_t)plan->batch + (size_t)call->sample) * picture;
+            ds2ta_multiply_seen(plan, node, scratch, look_at(plan, scratch, call->inputs, place, pixel), scratch->encoded + t * DS2TA_TILE, stride);
         }
+        for (int tile = 0; tile < node->tiles; tile++)
+            ds2ta_fire(plan, node, scratch->encoded + (size_t)tile * stride, node->op.still ? 0 : DS2TA_TILE, call->sample, pixel, tile);
+    }
 }
 
 static void run_share(void *argument, size_t index) {
@@ -212,8 +214,7 @@ static void run_share(void *argument, size_t index) {
     int low, high;
     if (!share(call, index, &low, &high)) return;
     if (node->op.kind == DS2TA_ENCODE) encode_share(plan, call, scratch, low, high);
-    if (node->op.kind == DS2TA_LINEAR) ds2ta_linear(plan, node, scratch, call->sample, low, high);
-    if (node->op.kind == DS2TA_CONV) ds2ta_convolve(plan, node, scratch, call->sample, low, high);
+    if (node->op.kind == DS2TA_LINEAR || node->op.kind == DS2TA_CONV) ds2ta_weigh(plan, node, scratch, call->sample, low, high);
     if (node->op.kind == DS2TA_ATTENTION) ds2ta_attend(plan, node, scratch, call->sample, low, high);
     if (call->outputs->data) ds2ta_trace_value(plan, node->op.output, call->sample, low, high);
 }

@@ -19,38 +19,53 @@ static void *take(int64_t *bytes, size_t count, size_t size) {
 
 void *ds2ta_take(int64_t *bytes, size_t count, size_t size) { return take(bytes, count, size); }
 
-/* Row r of output channel o in the graph's order: a convolution's weights are [out][place][channel], which is rows in order. */
-static void pack_weights(ds2ta_node *node) {
-    size_t rows = (size_t)node->rows;
-    for (int o = 0; o < node->op.out_channels; o++)
-        for (size_t r = 0; r < rows; r++) {
-            size_t to = ((size_t)(o / DS2TA_TILE) * rows + r) * DS2TA_TILE + (size_t)(o % DS2TA_TILE);
-            if (node->wide)
-                node->wide[to] = node->op.wide[(size_t)o * rows + r];
-            else
-                node->packed[to] = node->op.weight[(size_t)o * rows + r];
-        }
+/* How many rows of each panel may be added in 8 bits. */
+static void find_together(ds2ta_node *node) {
+    size_t panel_size = (size_t)node->rows * DS2TA_PANEL * DS2TA_TILE, size = (size_t)node->rows * (size_t)node->op.out_channels;
+    for (size_t first = 0; first < size; first += panel_size) {
+        int largest = 1;
+        for (size_t i = first; i < first + panel_size && i < size; i++)
+            largest = abs(node->op.weight[i]) > largest ? abs(node->op.weight[i]) : largest;
+        node->together[first / panel_size] = largest <= 127 / DS2TA_FILL ? DS2TA_FILL : 1;
+    }
 }
 
-static void find_together(ds2ta_node *node) {
-    for (int tile = 0; tile < node->tiles; tile++) {
-        int largest = 1;
-        const int8_t *weight = node->packed + (size_t)tile * (size_t)node->rows * DS2TA_TILE;
-        for (size_t i = 0; i < (size_t)node->rows * DS2TA_TILE; i++) largest = abs(weight[i]) > largest ? abs(weight[i]) : largest;
-        node->together[tile] = 127 / largest;
+/* Row r of output channel o in the graph's order: a convolution's weights are [out][place][channel], which is rows in order. */
+static void pack_rows(ds2ta_node *node) {
+    size_t rows = (size_t)node->rows;
+    for (int first = 0; first < node->tiles; first += DS2TA_PANEL) {
+        ds2ta_panel panel = ds2ta_panel_of(node, first);
+        uint8_t *to = node->packed + (panel.rows - node->packed);
+        size_t row_size = (size_t)panel.width * DS2TA_TILE;
+        for (size_t i = 0; i < (size_t)node->held_rows * row_size; i += 2) to[i] = (uint8_t)ds2ta_bias(&panel);
+        for (int c = 0; c < panel.width * DS2TA_TILE && first * DS2TA_TILE + c < node->op.out_channels; c++) {
+            const int8_t *weight = node->op.weight + (size_t)(first * DS2TA_TILE + c) * rows;
+            int high = c % DS2TA_TILE / (DS2TA_TILE / 2), bias = high ? 0 : ds2ta_bias(&panel);
+            uint8_t *column = to + c / DS2TA_TILE * DS2TA_TILE + c % (DS2TA_TILE / 2) * 2 + high;
+            for (size_t r = 0; r < rows; r++) column[r * row_size] = (uint8_t)(weight[r] + bias);
+        }
     }
+}
+
+static void pack_wide(ds2ta_node *node) {
+    size_t rows = (size_t)node->rows;
+    for (int o = 0; o < node->op.out_channels; o++)
+        for (size_t r = 0; r < rows; r++)
+            node->wide[((size_t)(o / DS2TA_TILE) * rows + r) * DS2TA_TILE + (size_t)(o % DS2TA_TILE)] = node->op.wide[(size_t)o * rows + r];
 }
 
 /* Adds the magnitudes of rows [from, to) to every channel's sum; says whether all stay within 16 bits. */
 static int fits(const ds2ta_node *node, int32_t *sums, int from, int to) {
     int all = 1;
-    for (int tile = 0; tile < node->tiles; tile++)
+    for (int tile = 0; tile < node->tiles; tile++) {
+        ds2ta_panel panel = ds2ta_panel_of(node, tile / DS2TA_PANEL * DS2TA_PANEL);
         for (int row = from; row < to; row++)
             for (int c = 0; c < DS2TA_TILE; c++) {
                 int32_t *sum = sums + tile * DS2TA_TILE + c;
-                *sum += abs(node->packed[((size_t)tile * (size_t)node->rows + (size_t)row) * DS2TA_TILE + (size_t)c]);
+                *sum += abs(ds2ta_weight(&panel, (size_t)row, tile % DS2TA_PANEL, c));
                 all &= *sum <= 32767;
             }
+    }
     return all;
 }
 
@@ -103,15 +118,21 @@ static int make_chunks(ds2ta_node *node, int64_t *bytes) {
     return 1;
 }
 
-/* So many tokens at once that their lists stay in the second-level cache. */
-static int block_of(const ds2ta_plan *plan, const ds2ta_node *node) {
-    int64_t one = (int64_t)node->rows * node->planes * plan->groups * (int64_t)sizeof(uint16_t), block = (256 << 10) / one;
-    return (int)(block < 8 ? 8 : block > 64 ? 64 : block);
+/* So many tokens at once that what is made of them stays in the second-level cache. */
+static int block_of(int64_t one, int64_t cache, int least) {
+    int64_t block = cache / one;
+    return (int)(block < least ? least : block > 64 ? 64 : block);
+}
+
+static void set_blocks(const ds2ta_plan *plan, ds2ta_node *node) {
+    node->block = block_of((int64_t)node->rows * node->planes * plan->groups * (int64_t)sizeof(uint16_t), 512 << 10, 8);
+    node->dense_block = block_of((int64_t)ds2ta_count_stride(node) * plan->groups * DS2TA_GROUP, 128 << 10, 8);
 }
 
 int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
     int64_t bytes = 0;
     const ds2ta_op *op = &node->op;
+    if (op->kind == DS2TA_GIVEN) return 0;
     const ds2ta_value *in = op->inputs[0] >= 0 && op->kind != DS2TA_ENCODE ? plan->values + op->inputs[0] : NULL;
     if (op->kind >= DS2TA_NEURON) return ds2ta_pack_stream(plan, node);
     node->channels = in ? in->channels : op->in_channels;
@@ -130,7 +151,9 @@ int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
     node->threshold = take(&bytes, outputs, sizeof(int32_t));
     if (op->kind == DS2TA_ENCODE) node->wide = take(&bytes, weights, sizeof(int32_t));
     if (op->kind == DS2TA_LINEAR || op->kind == DS2TA_CONV) {
-        node->packed = take(&bytes, weights, 1);
+        node->quads = (node->rows + 3) / 4;
+        node->held_rows = node->rows / 4 * 4 + 4;
+        node->packed = take(&bytes, (size_t)node->held_rows * outputs, 1);
         node->together = take(&bytes, (size_t)node->tiles, sizeof(int));
     }
     size_t entries = op->kind == DS2TA_ENCODE      ? (size_t)op->in_channels * 256
@@ -146,17 +169,17 @@ int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
     }
     if (entries) memcpy(node->table, op->table, entries * sizeof(int16_t));
     if (op->kind == DS2TA_ATTENTION) {
-        node->head_width = (op->out_channels / op->heads + 15) / 16 * 16;
+        node->head_width = (op->out_channels / op->heads + 31) / 32 * 32;
         node->head_words = (op->out_channels / op->heads + 63) / 64;
-        node->narrow = 1;
-        for (size_t i = 0; i < entries; i++) node->narrow &= (int64_t)abs(op->table[i]) * node->tokens <= 32767;
+        node->padded_tokens = ds2ta_padded(node->tokens);
     }
     if (node->weight) memcpy(node->weight, op->weight, (size_t)op->out_channels * (size_t)op->in_channels);
-    if (node->wide || node->packed) pack_weights(node);
+    if (node->wide) pack_wide(node);
     if (node->packed) {
         find_together(node);
+        pack_rows(node);
         if (!make_chunks(node, &bytes)) return -1;
-        node->block = block_of(plan, node);
+        set_blocks(plan, node);
     }
     return bytes;
 }
@@ -170,47 +193,59 @@ static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
     int64_t bytes = 0;
+    size_t counts = 0, quads = 0, seen = 0, encoded = 0, filled = DS2TA_CLASSES * (DS2TA_FILL - 1);
     size_t list = 0, lists = 0, pixels = 0, pixel_lists = 0, tokens = 0, context = 0, keys = 0, spread = 0, groups = (size_t)plan->groups;
     for (int i = 0; i < plan->node_count; i++) {
         const ds2ta_node *node = plan->nodes + i;
         size_t turns = groups * (size_t)node->planes;
         if (node->packed) {
-            list = larger(list, (size_t)node->block * turns * (size_t)node->rows);
+            list = larger(list, (size_t)node->block * turns * ((size_t)node->rows + (size_t)node->chunk_count * filled));
             lists = larger(lists, (size_t)node->block * turns * (size_t)node->chunk_count);
+            counts = larger(counts, (size_t)node->dense_block * groups * DS2TA_GROUP * ds2ta_count_stride(node));
+            quads = larger(quads, (size_t)node->quads * 4 * DS2TA_TILE);
         }
         if (node->op.kind == DS2TA_CONV) {
             pixels = larger(pixels, (size_t)node->tokens * turns * (size_t)node->channels);
             pixel_lists = larger(pixel_lists, (size_t)node->tokens * turns * (size_t)node->parts);
         }
         if (node->op.kind == DS2TA_ATTENTION) {
-            tokens = larger(tokens, (size_t)node->tokens);
-            keys = larger(keys, (size_t)node->tokens * (size_t)node->head_words);
-            spread = larger(spread, (size_t)node->tokens * (size_t)node->head_width);
-            size_t own = (size_t)(node->tokens + plan->threads - 1) / (size_t)plan->threads;
-            context = larger(context, own * (size_t)plan->steps * (size_t)node->stride_out);
+            tokens = larger(tokens, (size_t)node->padded_tokens);
+            keys = larger(keys, (size_t)node->padded_tokens * (size_t)node->head_words * 8);
+            spread = larger(spread, (size_t)(node->tokens + 1) * (size_t)node->head_width);
+            context = larger(context, (size_t)node->tokens * (size_t)plan->steps * (size_t)node->stride_out);
+        }
+        if (node->wide) {
+            seen = larger(seen, (size_t)node->rows);
+            encoded = larger(encoded, (size_t)node->stride_out * (size_t)plan->steps);
         }
         if (node->op.kind == DS2TA_READOUT) context = larger(context, (size_t)node->stride_in);
     }
     if (larger(list, pixels) > UINT32_MAX) return -1; /* where a list begins is a number of 32 bits */
-    size_t start = DS2TA_PATTERNS + 1, product = larger(groups * DS2TA_GROUP, (size_t)plan->steps) * DS2TA_TILE;
+    size_t start = DS2TA_PATTERNS, product = groups * DS2TA_GROUP * DS2TA_TILE * DS2TA_PANEL;
     s->list = take(&bytes, list + DS2TA_SLACK, sizeof *s->list);
     s->at = take(&bytes, lists, sizeof *s->at);
     s->start = take(&bytes, lists * start, sizeof *s->start);
     s->pixels = take(&bytes, pixels + DS2TA_SLACK, sizeof *s->pixels);
     s->pixel_at = take(&bytes, pixel_lists, sizeof *s->pixel_at);
     s->pixel_start = take(&bytes, pixel_lists * start, sizeof *s->pixel_start);
+    s->counts = take(&bytes, counts, 1);
+    s->quads = take(&bytes, quads, 1);
     s->product = take(&bytes, product, sizeof *s->product);
     s->values = take(&bytes, spread, sizeof *s->values);
-    s->map = take(&bytes, tokens, sizeof *s->map);
-    s->mixed = take(&bytes, DS2TA_MAX_HEAD, sizeof *s->mixed);
+    s->map = take(&bytes, tokens * DS2TA_QUERIES, sizeof *s->map);
+    s->mixed = take(&bytes, DS2TA_MAX_HEAD * DS2TA_QUERIES, sizeof *s->mixed);
     s->keys = take(&bytes, keys, sizeof *s->keys);
-    s->query = take(&bytes, DS2TA_MAX_HEAD / 64, sizeof *s->query);
+    s->words = take(&bytes, DS2TA_MAX_HEAD / 64, sizeof *s->words);
     s->context = take(&bytes, context, sizeof *s->context);
     s->room = take(&bytes, ds2ta_room(plan), sizeof *s->room);
+    s->encoded = take(&bytes, encoded, sizeof *s->encoded);
+    s->seen = take(&bytes, seen, sizeof *s->seen);
+    s->seen_rows = take(&bytes, seen, sizeof *s->seen_rows);
     return bytes;
 }
 
 void ds2ta_free_scratch(ds2ta_scratch *s) {
     free(s->list), free(s->at), free(s->start), free(s->pixels), free(s->pixel_at), free(s->pixel_start);
-    free(s->product), free(s->values), free(s->map), free(s->mixed), free(s->keys), free(s->query), free(s->context), free(s->room);
+    free(s->counts), free(s->quads), free(s->product), free(s->values), free(s->map), free(s->mixed), free(s->keys), free(s->words);
+    free(s->context), free(s->seen), free(s->seen_rows), free(s->encoded), free(s->room);
 }

@@ -15,12 +15,15 @@ static int build(ds2ta_plan *plan, const ds2ta_value *values, const ds2ta_op *op
     plan->values = calloc((size_t)plan->value_count, sizeof *plan->values);
     plan->nodes = calloc((size_t)plan->node_count, sizeof *plan->nodes);
     plan->scratch = calloc((size_t)plan->threads, sizeof *plan->scratch);
-    void *arena = NULL;
-    if (!plan->values || !plan->nodes || !plan->scratch || posix_memalign(&arena, 64, (size_t)arena_bytes))
-        return fail(error, size, "not enough memory");
-    plan->arena = arena;
-    plan->bytes = arena_bytes;
-    memset(plan->arena, 0, (size_t)arena_bytes);
+    plan->arenas = calloc((size_t)plan->threads, sizeof *plan->arenas);
+    if (!plan->values || !plan->nodes || !plan->scratch || !plan->arenas) return fail(error, size, "not enough memory");
+    for (int i = 0; i < plan->threads; i++) {
+        void *arena = NULL;
+        if (posix_memalign(&arena, 64, (size_t)arena_bytes)) return fail(error, size, "not enough memory");
+        plan->arenas[i] = memset(arena, 0, (size_t)arena_bytes);
+        plan->bytes += arena_bytes;
+    }
+    plan->arena = plan->arenas[0];
     memcpy(plan->values, values, (size_t)plan->value_count * sizeof *values);
     for (int i = 0; i < plan->node_count; i++) {
         plan->nodes[i].op = ops[i];
@@ -68,7 +71,8 @@ void ds2ta_plan_free(ds2ta_plan *plan) {
     ds2ta_threads_free(plan->pool);
     for (int i = 0; plan->nodes && i < plan->node_count; i++) ds2ta_unpack(plan->nodes + i);
     for (int i = 0; plan->scratch && i < plan->threads; i++) ds2ta_free_scratch(plan->scratch + i);
-    free(plan->values), free(plan->nodes), free(plan->scratch), free(plan->arena), free(plan);
+    for (int i = 0; plan->arenas && i < plan->threads; i++) free(plan->arenas[i]);
+    free(plan->values), free(plan->nodes), free(plan->scratch), free(plan->arenas), free(plan);
 }
 
 const char *ds2ta_plan_isa(const ds2ta_plan *plan) { return plan->kernels->name; }
@@ -83,29 +87,38 @@ static int64_t now(void) {
 
 typedef void (*operation)(const ds2ta_plan *, const ds2ta_node *, ds2ta_scratch *, int, int, int);
 
-static const operation OPERATIONS[] = {ds2ta_encode, ds2ta_linear, ds2ta_convolve, ds2ta_attend,
+static const operation OPERATIONS[] = {ds2ta_encode, ds2ta_weigh,  ds2ta_weigh,  ds2ta_attend,
                                        ds2ta_pool,   ds2ta_add,    ds2ta_readout,  ds2ta_given,
                                        ds2ta_neurons, ds2ta_window, ds2ta_sum,    ds2ta_maximum,
                                        ds2ta_multiply, ds2ta_reduce, ds2ta_matmul, ds2ta_look_up,
                                        ds2ta_mix_steps, ds2ta_compare};
 
-/* One thread's share of a run: its tokens of every operation of every sample. */
+/* Tokens of one sample's operation: all of them, or one thread's share, after which all threads meet. */
+static void operate(ds2ta_plan *plan, int i, int sample, int index, int sharers) {
+    const ds2ta_node *node = plan->nodes + i;
+    int64_t began = index == 0 && plan->nanoseconds ? now() : 0;
+    int tokens = node->op.output < 0 ? node->tokens : ds2ta_tokens(plan->values + node->op.output);
+    int share = (tokens + sharers - 1) / sharers, low = sharers > 1 ? index * share : 0, high = low + share;
+    low = low < tokens ? low : tokens;
+    high = high < tokens ? high : tokens;
+    OPERATIONS[node->op.kind](plan, node, plan->scratch + index, sample, low, high);
+    if (node->op.output >= 0 && node->op.kind != DS2TA_GIVEN && plan->traced && plan->traced[node->op.output])
+        ds2ta_trace_value(plan, node->op.output, sample, low, high);
+    if (sharers > 1) ds2ta_threads_meet(plan->pool);
+    if (index == 0 && plan->nanoseconds) plan->nanoseconds[i] += now() - began;
+}
+
+/* One thread's part of a run. As long as there is a sample for every thread, each takes one, in an arena of its own, and none waits for
+ * another; the samples that are left over are shared, operation by operation. */
 static void work(void *argument, int index) {
-    ds2ta_plan *plan = argument;
-    for (int sample = 0; sample < plan->batch; sample++)
-        for (int i = 0; i < plan->node_count; i++) {
-            const ds2ta_node *node = plan->nodes + i;
-            int64_t began = index == 0 && plan->nanoseconds ? now() : 0;
-            int tokens = node->op.output < 0 ? node->tokens : ds2ta_tokens(plan->values + node->op.output);
-            int share = (tokens + plan->threads - 1) / plan->threads, low = index * share, high = low + share;
-            low = low < tokens ? low : tokens;
-            high = high < tokens ? high : tokens;
-            OPERATIONS[node->op.kind](plan, node, plan->scratch + index, sample, low, high);
-            if (node->op.output >= 0 && node->op.kind != DS2TA_GIVEN && plan->traced && plan->traced[node->op.output])
-                ds2ta_trace_value(plan, node->op.output, sample, low, high);
-            ds2ta_threads_meet(plan->pool);
-            if (index == 0 && plan->nanoseconds) plan->nanoseconds[i] += now() - began;
-        }
+    ds2ta_plan *plan = argument, own = *plan;
+    own.arena = plan->arenas[index];
+    int alone = plan->batch / plan->threads * plan->threads;
+    for (int sample = index; sample < alone; sample += plan->threads)
+        for (int i = 0; i < plan->node_count; i++) operate(&own, i, sample, index, 1);
+    if (alone < plan->batch) ds2ta_threads_meet(plan->pool);
+    for (int sample = alone; sample < plan->batch; sample++)
+        for (int i = 0; i < plan->node_count; i++) operate(plan, i, sample, index, plan->threads);
 }
 
 void ds2ta_run(ds2ta_plan *plan, const uint8_t *input, int batch, int32_t *logits, uint8_t *const *values, void *const *inner,

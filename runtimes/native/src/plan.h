@@ -16,10 +16,13 @@ typedef struct {
     int chunk_count;   /* rows are added in so many turns, within each of which sums fit 16 bits */
     int *chunks;       /* where they begin: rows (linear), or places of the kernel times parts (convolution); one more at the end */
     int head_width, head_words; /* attention: channels of a head, padded; words that hold its bits */
-    int narrow;                 /* attention: whether its sums fit 16 bits */
-    int *together;     /* for each tile: how many rows may be added in 8 bits */
+    int padded_tokens;          /* attention: tokens, padded */
+    int *together;     /* for each panel: how many rows may be added in 8 bits */
     int block;         /* tokens whose lists are made at once */
-    int8_t *packed;    /* [tiles][rows][DS2TA_TILE] */
+    int dense_block;   /* tokens whose counts are */
+    int quads;         /* rows of the dense product, four at a time */
+    int held_rows;     /* rows of a panel: row `rows`, and what rounds up to quads, are zeros */
+    uint8_t *packed;   /* the panels' rows, see ds2ta_panel */
     int32_t *wide;     /* the same for an encoder */
     int32_t *bias;     /* padded with 0 */
     int32_t *threshold; /* padded with INT32_MAX, which no padded channel reaches */
@@ -31,23 +34,34 @@ typedef struct {
 typedef struct {
     uint16_t *list;     /* the block's lists */
     uint32_t *at;       /* where each begins */
-    uint32_t *start;    /* DS2TA_PATTERNS + 1 each */
+    uint32_t *start;    /* DS2TA_PATTERNS each */
     uint16_t *pixels;   /* convolution: the lists of single pixels */
     uint32_t *pixel_at, *pixel_start;
+    uint8_t *counts;    /* the block's counts [token][group][step][row] */
+    int8_t *quads;      /* a tile's weights for the dense product */
     int32_t *product;
-    int16_t *values, *map, *mixed;
-    uint64_t *keys, *query;
-    int32_t *context;
-    int32_t *room;      /* rows of integers, for the operations on streams */
+    int16_t *values, *map; /* attention: [pair of tokens][channel][2]; [DS2TA_QUERIES][token] */
+    uint8_t *keys;         /* [byte][token] */
+    uint64_t *words;       /* of a single token */
+    int32_t *mixed, *context;
+    int32_t *seen;        /* encoder: what is seen under its kernel, without zeros, */
+    uint16_t *seen_rows;  /* and which weights that concerns */
+    int32_t *encoded;     /* its sums [tile][step][channel] */
+    int32_t *room;        /* rows of integers, for the operations on streams */
 } ds2ta_scratch;
 
 struct ds2ta_threads;
 
+/* How products of weights and spikes are made; by the number of spikes unless a test says otherwise. */
+enum ds2ta_way { DS2TA_BY_DENSITY, DS2TA_LISTED, DS2TA_DENSE_WHERE_POSSIBLE };
+
 struct ds2ta_plan {
+    enum ds2ta_way way;
     int steps, groups, value_count, node_count, threads;
     ds2ta_value *values;
     ds2ta_node *nodes;
-    uint8_t *arena;
+    uint8_t *arena;    /* of the thread whose view of the plan this is */
+    uint8_t **arenas;  /* one a thread */
     ds2ta_scratch *scratch;
     struct ds2ta_threads *pool;
     const ds2ta_kernels *kernels;
@@ -64,6 +78,12 @@ struct ds2ta_plan {
 static inline int ds2ta_padded(int channels) { return (channels + DS2TA_TILE - 1) / DS2TA_TILE * DS2TA_TILE; }
 
 static inline int ds2ta_tokens(const ds2ta_value *value) { return value->height * value->width; }
+
+/* The weights of tiles from `tile`, an even number, on. */
+static inline ds2ta_panel ds2ta_panel_of(const ds2ta_node *node, int tile) {
+    int width = node->tiles - tile < DS2TA_PANEL ? 1 : DS2TA_PANEL;
+    return (ds2ta_panel){node->packed + (size_t)tile * (size_t)node->held_rows * DS2TA_TILE, width, node->together[tile / DS2TA_PANEL]};
+}
 
 /* Where the patterns of a value's plane and group begin. */
 static inline uint8_t *ds2ta_patterns(const ds2ta_plan *plan, int value, int plane, int group) {
@@ -82,7 +102,7 @@ int ds2ta_check(int steps, const ds2ta_value *values, int value_count, const ds2
                 char *error, size_t error_size);
 
 /* check_stream.c: what is wrong with an operation whose kind is DS2TA_NEURON or a later one, or NULL. */
-const char *ds2ta_check_stream(int steps, int threads, const ds2ta_value *values, const ds2ta_op *op);
+const char *ds2ta_check_stream(int steps, const ds2ta_value *values, const ds2ta_op *op);
 
 /* pack_stream.c: copies the arrays of such an operation; returns the bytes it took, -1 when there is no memory. */
 int64_t ds2ta_pack_stream(ds2ta_plan *plan, ds2ta_node *node);
@@ -101,10 +121,24 @@ void ds2ta_unpack(ds2ta_node *node);
 int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *scratch);
 void ds2ta_free_scratch(ds2ta_scratch *scratch);
 
+/* Bytes from one step's counts to the next one's. */
+static inline size_t ds2ta_count_stride(const ds2ta_node *node) { return (size_t)node->quads * 4 + DS2TA_TILE; }
+
+/* lists.c: lists of a block of tokens, for add_rows in layers.c: groups, planes, chunks of each token. */
+void ds2ta_list_linear(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count);
+void ds2ta_list_conv(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count);
+/* Lists of single pixels, of those whose outputs are tokens [low, high). */
+void ds2ta_list_pixels(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int low, int high);
+/* counts.c: counts of a block of tokens. */
+void ds2ta_count_block(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count);
+
 /* The operations, for tokens [low, high) of sample `sample`. */
 void ds2ta_encode(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
-void ds2ta_linear(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
-void ds2ta_convolve(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
+/* encode.c: one step of one pixel, whose `count` things seen are listed, for all tiles: their products are `stride` apart. */
+void ds2ta_multiply_seen(const ds2ta_plan *plan, const ds2ta_node *node, const ds2ta_scratch *scratch, int count, int32_t *product,
+                         size_t stride);
+/* Linear layer or convolution. */
+void ds2ta_weigh(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
 void ds2ta_attend(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
 void ds2ta_pool(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
 void ds2ta_add(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);

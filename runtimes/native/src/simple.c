@@ -24,42 +24,27 @@ void ds2ta_pool(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *s
     }
 }
 
-/* Sum of counts: a ripple adder, a byte holding one bit of the count for every step of a group. */
+/* Sum of counts, of all steps of a group at once. */
 void ds2ta_add(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high) {
     (void)scratch, (void)sample;
-    size_t stride = (size_t)node->stride_out, length = (size_t)(high - low) * stride, begin = (size_t)low * stride;
-    int planes[2] = {plan->values[node->op.inputs[0]].planes, plan->values[node->op.inputs[1]].planes};
+    size_t length = (size_t)(high - low) * (size_t)node->stride_out, begin = (size_t)low * (size_t)node->stride_out;
+    size_t plane_size = (size_t)plan->groups * (size_t)node->tokens * (size_t)node->stride_out;
+    const int *inputs = node->op.inputs;
     for (int group = 0; group < plan->groups; group++)
-        for (size_t at = 0; at < length; at += DS2TA_TILE) {
-            uint8_t carry[DS2TA_TILE] = {0};
-            for (int plane = 0; plane < plan->values[node->op.output].planes; plane++) {
-                uint8_t *sum = ds2ta_patterns(plan, node->op.output, plane, group) + begin + at;
-                uint8_t part[2][DS2TA_TILE] = {{0}};
-                for (int side = 0; side < 2; side++)
-                    if (plane < planes[side])
-                        memcpy(part[side], ds2ta_patterns(plan, node->op.inputs[side], plane, group) + begin + at, DS2TA_TILE);
-                for (int c = 0; c < DS2TA_TILE; c++) {
-                    uint8_t one = part[0][c], other = part[1][c], either = one ^ other;
-                    sum[c] = either ^ carry[c];
-                    carry[c] = (uint8_t)((one & other) | (either & carry[c]));
-                }
-            }
-        }
+        plan->kernels->add(ds2ta_patterns(plan, inputs[0], 0, group) + begin, plan->values[inputs[0]].planes,
+                           ds2ta_patterns(plan, inputs[1], 0, group) + begin, plan->values[inputs[1]].planes,
+                           ds2ta_patterns(plan, node->op.output, 0, group) + begin, plan->values[node->op.output].planes, plane_size, length);
 }
 
 /* Logits of a sample: counts over time and tokens, then weights. One thread does it. */
 void ds2ta_readout(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high) {
     (void)high;
     if (low != 0) return;
-    static const uint8_t ones[DS2TA_PATTERNS] = {0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4};
     int32_t *counts = scratch->context;
     memset(counts, 0, (size_t)node->stride_in * sizeof *counts);
     for (int plane = 0; plane < node->planes; plane++)
-        for (int group = 0; group < plan->groups; group++) {
-            const uint8_t *patterns = ds2ta_patterns(plan, node->op.inputs[0], plane, group);
-            for (int token = 0; token < node->tokens; token++, patterns += node->stride_in)
-                for (int c = 0; c < node->channels; c++) counts[c] += ones[patterns[c]] << plane;
-        }
+        for (int group = 0; group < plan->groups; group++)
+            plan->kernels->tally(ds2ta_patterns(plan, node->op.inputs[0], plane, group), node->tokens, node->stride_in, plane, counts);
     for (int class = 0; class < node->op.out_channels; class++) {
         int32_t sum = node->bias[class];
         for (int c = 0; c < node->channels; c++) sum += counts[c] * node->weight[(size_t)class * (size_t)node->channels + (size_t)c];

@@ -1,0 +1,135 @@
+"""How long the native runtime needs to start, and what it holds: the plan and the first call, in a process of its own.
+
+    python -m benchmarks.startup --preset ds2ta-4-384
+
+Time and memory of a plan are those of a fresh process: nothing is warm, and nothing that was freed before can be used again.
+"""
+
+import ctypes
+import multiprocessing
+import re
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import msgspec
+import numpy as np
+
+from ds2ta_deploy.artifact import Artifact
+from ds2ta_deploy.errors import ParityError, Problem
+from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.models.presets import PRESETS
+from ds2ta_deploy.runtimes.native.runtime import NativeRuntime
+
+
+class Startup(msgspec.Struct, kw_only=True):
+    """What starting took.
+
+    Attributes:
+        plan: milliseconds from the graph to the plan.
+        first_call: milliseconds of the first call.
+        weights: bytes of the graph's arrays: weights, biases, thresholds, tables.
+        arena: bytes in which a sample's values lie.
+        held: bytes that the plan holds: packed weights, arena, and what it works in.
+        peak: bytes by which the process had grown at most when the first call was done; None where the system does not tell.
+
+    """
+
+    plan: float
+    first_call: float
+    weights: int
+    arena: int
+    held: int
+    peak: int | None
+
+    @property
+    def ratio(self) -> float:
+        """Memory that the plan holds over weights and arena."""
+        return self.held / (self.weights + self.arena)
+
+
+def weights_of(graph: Graph) -> int:
+    """Return the bytes of all arrays of a graph."""
+    return sum(value.nbytes for op in graph for value in vars(op).values() if isinstance(value, np.ndarray))
+
+
+def _resident(field: str) -> int | None:
+    """Return what Linux says of this process's memory, in bytes."""
+    status = Path("/proc/self/status")
+    found = re.search(rf"^{field}:\s+(\d+) kB", status.read_text(), re.MULTILINE) if status.exists() else None
+    return int(found[1]) * 1024 if found else None
+
+
+def _forget_peak() -> bool:
+    """Let Linux measure this process's peak anew, from what it really needs now; return whether it does."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed, and would be used again without being seen
+        Path("/proc/self/clear_refs").write_text("5")
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+def start(folder: Path, pictures: Path, threads: int) -> Startup:
+    """Plan an artifact's graph and run it once.
+
+    Args:
+        folder: the artifact.
+        pictures: ``.npy``, the network's input.
+        threads: that share the work of a call.
+
+    Raises:
+        ParityError: DS2TA-301 when the logits are not the graph's.
+
+    """
+    graph, inputs = Artifact.open(folder).graph, np.load(pictures)
+    before = _resident("VmRSS") if _forget_peak() else None
+    began = time.perf_counter()
+    runtime = NativeRuntime(graph, threads)
+    planned = time.perf_counter()
+    logits = runtime.trace(inputs, ())[graph.output]
+    done = time.perf_counter()
+    after = _resident("VmHWM")
+    if not np.array_equal(logits, graph.execute(inputs)):
+        raise ParityError(Problem("DS2TA-301", "native computes other logits in its first call", graph.output))
+    return Startup(
+        plan=1e3 * (planned - began),
+        first_call=1e3 * (done - planned),
+        weights=weights_of(graph),
+        arena=runtime.plan.arena,
+        held=runtime.plan.memory,
+        peak=None if before is None or after is None else after - before,
+    )
+
+
+def start_alone(folder: Path, pictures: Path, threads: int) -> Startup:
+    """Do the same in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(start, (folder, pictures, threads))
+
+
+@click.command()
+@click.option("--preset", type=click.Choice(sorted(PRESETS)), default="ds2ta-4-384", show_default=True, help="Architecture.")
+@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Threads that share the work of a call.")
+@click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Processes that are started.")
+def main(preset: str, threads: int, rounds: int) -> None:
+    """Print how long starting takes and how much memory a plan holds."""
+    from benchmarks.networks import network_at_rate  # with PyTorch, which is no part of the processes that are started
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        network = network_at_rate(preset, 0.15, folder, count=1)
+        np.save(folder / "pictures.npy", network.pictures)
+        found = [start_alone(network.grids[8].artifact.path, folder / "pictures.npy", threads) for _ in range(rounds)]
+    best = min(found, key=lambda entry: entry.plan + entry.first_call)
+    peaks = [entry.peak for entry in found if entry.peak is not None]
+    click.echo(f"plan {best.plan:.1f} ms, first call {best.first_call:.1f} ms: {best.plan + best.first_call:.1f} ms, best of {rounds}")
+    click.echo(f"weights {best.weights / 1e6:.2f} MB, arena {best.arena / 1e6:.2f} MB")
+    click.echo(f"the plan holds {best.held / 1e6:.2f} MB: {best.ratio:.2f} x")
+    if peaks:
+        click.echo(f"the process grew by {max(peaks) / 1e6:.2f} MB: {max(peaks) / (best.weights + best.arena):.2f} x")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+/* Sums of listed rows, in vectors; part of kernels_vector.h.
+ *
+ * Classes follow each other as Gray's code does. The rows of all classes so far are one running total, of which nothing is ever taken
+ * away; where step t begins, the total is subtracted from t's sum, and where it ends, added. Totals wrap: each step's own sum fits 16
+ * bits, and so it is right at the end. A word of a row is two weights; `all` adds the words as they are, `high` their high bytes, and
+ * the low bytes' sum is all - 256 high. */
+
+/* Registers of a row of a panel at most. */
+enum { WIDE = DS2TA_PANEL * BYTES };
+
+typedef struct {
+    unsigned_words all[WIDE], high[WIDE];
+} row_total;
+
+#define ROW(i) (LOAD(unsigned_bytes, row[i] + r * WIDTH))
+
+/* Adds four rows: one by one, or all in 8 bits before they are added in 16. */
+static inline __attribute__((always_inline)) void add_four(const uint8_t *weight, const uint16_t *list, row_total *total, int registers,
+                                                           int together) {
+    const uint8_t *row[DS2TA_FILL];
+    for (int i = 0; i < DS2TA_FILL; i++) row[i] = weight + (size_t)list[i] * (size_t)(registers * WIDTH);
+    for (int r = 0; r < registers; r++) {
+        unsigned_words part[DS2TA_FILL];
+        if (together == DS2TA_FILL) {
+            part[0] = (unsigned_words)((ROW(0) + ROW(1)) + (ROW(2) + ROW(3)));
+        } else {
+            for (int i = 0; i < DS2TA_FILL; i++) {
+                part[i] = (unsigned_words)ROW(i);
+                DS2TA_LOADED(part[i]);
+            }
+        }
+        for (int i = 0; i < DS2TA_FILL / together; i++) {
+            total->all[r] += part[i];
+            total->high[r] += (unsigned_words)((words)part[i] >> 8);
+        }
+    }
+}
+#undef ROW
+
+/* Where class i ends: the step that begins or ends there adds the total up. `length` does the same with the number of rows. */
+static inline __attribute__((always_inline)) void turn_step(int i, const row_total *total, uint32_t end, row_total *step, uint32_t *length,
+                                                            int registers) {
+    int changed = i == DS2TA_CLASSES - 1 ? DS2TA_GROUP - 1 : __builtin_ctz((unsigned)i + 2), ends = ds2ta_pattern_of(i) >> changed & 1;
+    int first = i == (changed ? (1 << changed) - 2 : 1);
+    row_total *to = step + changed;
+    for (int r = 0; r < registers; r++) {
+        unsigned_words zero = total->all[r] ^ total->all[r];
+        unsigned_words all = first ? zero : to->all[r], high = first ? zero : to->high[r];
+        to->all[r] = ends ? all + total->all[r] : all - total->all[r];
+        to->high[r] = ends ? high + total->high[r] : high - total->high[r];
+    }
+    length[changed] += ends ? end : 0 - end;
+}
+
+/* Adds 2^shift times a register of words to longs, or writes it. */
+static inline void accumulate(words value, int shift, int fresh, int32_t *sums) {
+    longs low, high;
+    split_words(value, &low, &high);
+    low <<= shift, high <<= shift;
+    STORE(longs, sums, fresh ? low : LOAD(longs, sums) + low);
+    STORE(longs, sums + LONG_LANES, fresh ? high : LOAD(longs, sums + LONG_LANES) + high);
+}
+
+static inline __attribute__((always_inline)) void rows_of(const ds2ta_panel *panel, const uint16_t *list, const uint32_t *start, int shift,
+                                                          int fresh, int32_t *sums, size_t stride, int width, int together) {
+    const int registers = width * BYTES;
+    row_total total, step[DS2TA_GROUP];
+    uint32_t length[DS2TA_GROUP] = {0}, at = 0;
+    for (int r = 0; r < registers; r++) total.all[r] = total.high[r] = (unsigned_words){0};
+#define CLASS(i)                                                                                              \
+    for (; at < start[(i) + 1]; at += DS2TA_FILL) add_four(panel->rows, list + at, &total, registers, together); \
+    turn_step(i, &total, at, step, length, registers);
+    CLASS(0) CLASS(1) CLASS(2) CLASS(3) CLASS(4) CLASS(5) CLASS(6) CLASS(7)
+    CLASS(8) CLASS(9) CLASS(10) CLASS(11) CLASS(12) CLASS(13) CLASS(14)
+#undef CLASS
+    for (int t = 0; t < DS2TA_GROUP; t++)
+        for (int r = 0; r < registers; r++) {
+            unsigned_words low = step[t].all[r] - (step[t].high[r] << 8) - (uint16_t)(length[t] * (uint32_t)(128 / together));
+            int32_t *to = sums + (size_t)(r / BYTES) * stride + t * DS2TA_TILE + r % BYTES * WORD_LANES;
+            accumulate((words)low, shift, fresh, to);
+            accumulate((words)step[t].high[r], shift, fresh, to + DS2TA_TILE / 2);
+        }
+}
+
+static void rows(const ds2ta_panel *panel, const uint16_t *list, const uint32_t start[DS2TA_PATTERNS], int shift, int fresh, int32_t *sums,
+                 size_t stride) {
+    if (!fresh && !start[DS2TA_CLASSES]) return;
+    if (panel->width == DS2TA_PANEL && panel->together == DS2TA_FILL)
+        rows_of(panel, list, start, shift, fresh, sums, stride, DS2TA_PANEL, DS2TA_FILL);
+    else if (panel->width == DS2TA_PANEL)
+        rows_of(panel, list, start, shift, fresh, sums, stride, DS2TA_PANEL, 1);
+    else if (panel->together == DS2TA_FILL)
+        rows_of(panel, list, start, shift, fresh, sums, stride, 1, DS2TA_FILL);
+    else
+        rows_of(panel, list, start, shift, fresh, sums, stride, 1, 1);
+}
