@@ -157,6 +157,16 @@ def test_on_lavas_own_processes(cli, tmp_path, leftovers):
     assert compared["lava"]["values"] == compared["lava-stepper"]["values"] - 3 * len(stock)
 
 
+@pytest.mark.parametrize("family", ["spikformer", "statten"])
+def test_trained_networks_of_other_families(cli, tmp_path, leftovers, family):
+    arguments = ["--target", "all", "--runtime", "all", "--inputs", PICTURES, "-o", tmp_path / "out", "--json"]
+    parity = cli("export", EXAMPLE / f"{family}-2-64.safetensors", *arguments).data["parity"]
+    assert_parity(parity, [result["runtime"] for result in parity["runtimes"]])
+    assert {"reference", "onnxruntime", "onnx-reference", "lava-stepper"} <= {result["runtime"] for result in parity["runtimes"]}
+    labels = cli("eval", tmp_path / "out", "--data", PICTURES, "--json").data
+    assert labels["top1_percent"] > 75
+
+
 @pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason=f"needs {FASHION_MNIST}: Debian's package dataset-fashion-mnist")
 def test_ten_thousand_test_pictures_in_float_and_in_integers(cli, exported):
     floating = cli("eval", CHECKPOINT, "--data", FASHION_MNIST, "--json").data

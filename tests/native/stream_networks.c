@@ -106,7 +106,7 @@ static int key_value(network *n, int query, int key, int value, int heads) {
 }
 
 void network_make_streams(network *n, uint64_t seed) {
-    *n = (network){.random = seed, .classes = CLASSES};
+    *n = (network){.random = seed, .classes = CLASSES, .given = -1};
     n->steps = PICK(n, 1, 2, 3, 4, 5, 8, 10);
     int value = encode(n), heads = PICK(n, 1, 2, 3), width = heads * PICK(n, 1, 7, 16, 33, 64, 65);
     int stream = maximum(n, synapses(n, value, width, -1), DS2TA_OVER_TOKENS, 1, PICK(n, 1, 2));
