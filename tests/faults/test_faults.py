@@ -12,7 +12,7 @@ import pytest
 from faults.catalogue import Fault, bit_flips, off_by_one, with_element, with_fields
 from faults.reasons import equivalent, leaks_whole
 from faults.score import Score, score_data, score_structural
-from faults.targets import TARGETS, GraphFile, LavaGraph, OnnxFile
+from faults.targets import TARGETS, CFile, GraphFile, LavaGraph, OnnxFile
 from support import copy_artifact
 
 from ds2ta_deploy.artifact import GOLDEN_INPUTS, Artifact
@@ -43,7 +43,7 @@ def assert_explained(score: Score, least: int) -> None:
     assert unexplained == []
 
 
-@pytest.mark.parametrize(("kind", "each", "flips"), [(GraphFile, 2, 90), (OnnxFile, 1, 31), (LavaGraph, 2, 60)])
+@pytest.mark.parametrize(("kind", "each", "flips"), [(GraphFile, 2, 90), (OnnxFile, 1, 31), (LavaGraph, 2, 60), (CFile, 1, 40)])
 def test_changed_integers_are_caught(excited, shown, kind, each, flips):
     target = kind(excited(False))
     faults = [*off_by_one(target.tensors, each, seed=0), *bit_flips(target.tensors, flips, seed=0)]
@@ -62,7 +62,9 @@ def test_structural_faults_are_caught(excited, shown, kind, every):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("kind", "each", "least"), [(GraphFile, 10**9, 1900), (LavaGraph, 10**9, 1900), (OnnxFile, 48, 600)])
+@pytest.mark.parametrize(
+    ("kind", "each", "least"), [(GraphFile, 10**9, 1900), (LavaGraph, 10**9, 1900), (OnnxFile, 48, 600), (CFile, 10**9, 1900)]
+)
 def test_integers_off_by_one_are_caught(excited, shown, kind, each, least):
     """Every integer of the graph; of the ONNX file, whose sessions take longer to open, up to 48 of each tensor."""
     target = kind(excited(False))
@@ -70,7 +72,7 @@ def test_integers_off_by_one_are_caught(excited, shown, kind, each, least):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("kind", [*TARGETS, CFile])
 def test_a_thousand_flipped_bits_are_caught(excited, shown, kind):
     target = kind(excited(False))
     assert_explained(shown(score_data(target, bit_flips(target.tensors, 1000, seed=1)), f"{target.name}: flipped bits"), 1000)
@@ -85,7 +87,7 @@ def test_faults_in_every_node_of_an_expanded_file_are_caught(excited, shown):
     assert score.rows["> for >="].faults > 40
 
 
-@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("kind", [*TARGETS, CFile])
 def test_what_is_scored_is_what_verify_says(excited, tmp_path, kind):
     """The scores share recordings between faults; the command's own function, on a directory, finds the same."""
     artifact = excited(False)
@@ -93,7 +95,7 @@ def test_what_is_scored_is_what_verify_says(excited, tmp_path, kind):
     faults = list(off_by_one(target.tensors, 1, seed=3))[::9]
     files = [(fault, target.with_tensor(fault.place, with_element(target.tensors[fault.place], fault))) for fault in faults]
     files += list(target.structural())[::31]
-    if target.runtime == "lava-stepper":  # which starts a process for each comparison
+    if target.runtime in ("lava-stepper", "c"):  # which start a process for each comparison
         files = files[::4]
     noticed = set()
     for number, (fault, data) in enumerate(files):
@@ -110,7 +112,7 @@ def test_what_is_scored_is_what_verify_says(excited, tmp_path, kind):
     assert False in noticed
 
 
-@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("kind", [*TARGETS, CFile])
 def test_the_true_file_passes(excited, kind):
     target = kind(excited(False))
     same = next(iter(target.tensors))
