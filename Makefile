@@ -25,7 +25,7 @@ SPIKINGJELLY := spikingjelly loguru h5py
 PIP_ALONE := bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-no-torch test-all faults fuzz sanitize neon check format portability clean distclean
+.PHONY: help demo test test-slow test-no-torch test-all faults fuzz sanitize neon boards check format portability clean distclean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -83,12 +83,25 @@ neon: ## test the native library on an emulated Arm processor, where a cross com
 	    echo "(Debian: gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static)."; \
 	fi
 
+boards: .venv/.installed ## run the bundled network's C code on an emulated Cortex-M7 and RISC-V, where they are installed
+	@if [ -z "$(BOARDS_MISSING)" ]; then \
+	    rm -rf build/boards && \
+	    .venv/bin/ds2ta-export examples/fashion_mnist/ds2ta-2-64.safetensors --target c --samples 8 -o build/boards && \
+	    .venv/bin/python examples/boards/run.py build/boards/c; \
+	else \
+	    echo "The C code was NOT run on microcontrollers: that needs$(BOARDS_MISSING)"; \
+	    echo "(bash examples/boards/install.sh installs Debian's)."; \
+	fi
+
 clean: ## remove builds and caches
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find ds2ta_deploy exporters runtimes benchmarks examples tests -name __pycache__ -not -path '*/node_modules/*' -exec rm -rf {} +
 
 distclean: clean ## remove the environments as well
 	rm -rf .venv .venv310 .venv312 .venv313 $(PORTABILITY)/node_modules
+
+BOARDS := arm-none-eabi-gcc qemu-system-arm riscv64-unknown-elf-gcc qemu-system-riscv32
+BOARDS_MISSING := $(shell for program in $(BOARDS); do command -v "$$program" >/dev/null || printf ' %s' "$$program"; done)
 
 # --- the native library's own test: plain C, so that sanitizers and emulators can run it ----------------------------
 

@@ -14,13 +14,14 @@ from ds2ta_deploy.checkpoints import load_checkpoint
 from ds2ta_deploy.datasets import read_npz
 from ds2ta_deploy.exporting import export
 from ds2ta_deploy.freezing import freeze
+from ds2ta_deploy.graph.operations import dense_operations
 from ds2ta_deploy.models.calibration import random_network
 from ds2ta_deploy.models.config import NetworkConfig
 from ds2ta_deploy.models.firing import Rates, set_firing_rates
 from ds2ta_deploy.models.network import SpikingTransformer
 from ds2ta_deploy.models.presets import PRESETS
 from ds2ta_deploy.quantization import Quantization, quantize
-from ds2ta_deploy.report import Report, dense_operations
+from ds2ta_deploy.report import Report
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
 from ds2ta_deploy.synthetic import synthetic_pixels
 

@@ -19,12 +19,12 @@ import numpy as np
 from ds2ta_deploy.errors import ParityError, Problem
 from ds2ta_deploy.freezing import freeze
 from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.graph.operations import dense_operations
 from ds2ta_deploy.models.calibration import random_network
 from ds2ta_deploy.models.config import NetworkConfig
 from ds2ta_deploy.models.firing import set_firing_rates
 from ds2ta_deploy.models.presets import PRESETS
 from ds2ta_deploy.quantization import quantize
-from ds2ta_deploy.report import dense_operations
 from ds2ta_deploy.runtimes.native.runtime import NativeRuntime
 from ds2ta_deploy.synthetic import synthetic_pixels
 

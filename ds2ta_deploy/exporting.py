@@ -20,6 +20,8 @@ from ds2ta_deploy.artifact import (
     encode_json,
     writer_versions,
 )
+from ds2ta_deploy.c_code.footprint import footprint
+from ds2ta_deploy.c_code.program import build_program
 from ds2ta_deploy.certificate import certify
 from ds2ta_deploy.datasets import npz_bytes
 from ds2ta_deploy.errors import InputError, ParityError, Problem, UsageError
@@ -73,7 +75,7 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
 
     Args:
         graph: what to export.
-        target: ``onnx``, ``lava`` or ``all``.
+        target: ``onnx``, ``lava``, ``c`` or ``all``.
         out: directory to write; must not exist.
         model: the quantized model behind the graph; when given, everything is compared with PyTorch,
             otherwise with the graph's own execution.
@@ -110,14 +112,15 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
     graph.check_input(inputs)
     manifest = _manifest(graph, target, model, checkpoint, inline=inline)
     with stage(Path(out)) as staging:
-        staging.write({GRAPH: serialize.to_bytes(graph), **chosen.write(graph, options)})
+        staging.write({GRAPH: serialize.to_bytes(graph), **chosen.write(graph, options, inputs)})
         staged = staging.artifact(manifest)
         baseline, others = _contestants(graph, model, runtimes, staged, python) if verify else (ReferenceRuntime(graph), [])
         report = compare_runtimes(graph, inputs, baseline, others, wanted_values(graph, values), progress=progress)
         if on_report is not None:
             on_report(report)
         staging.write(_vectors(graph, inputs, report))
-        staging.write({REPORT: encode_json(build_report(graph, report))})
+        c = footprint(build_program(graph)) if "c" in chosen.holds else None
+        staging.write({REPORT: encode_json(build_report(graph, report, c))})
         failed = verify and not report.passed
         written = staging.commit(msgspec.structs.replace(manifest, parity=report.entries()), failed=failed)
     if failed:

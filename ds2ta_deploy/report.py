@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2ta_deploy.artifact import ParityEntry
+from ds2ta_deploy.c_code.footprint import Footprint
 from ds2ta_deploy.graph.graph import Graph
-from ds2ta_deploy.graph.ops import Chunk, Conv2d, Lif, Linear, Lookup, MatMul, Mul, Op, Readout, TemporalWindow, Threshold, TimeMix
+from ds2ta_deploy.graph.operations import dense_operations
+from ds2ta_deploy.graph.ops import Chunk, Conv2d, Lif, Linear, Lookup, Readout, TemporalWindow, Threshold, TimeMix
 from ds2ta_deploy.graph.populations import Population, group
 from ds2ta_deploy.graph.ranges import beyond_float32, profile_of, prove
 from ds2ta_deploy.parity import ParityReport
@@ -61,6 +63,7 @@ class Report(msgspec.Struct, kw_only=True):
         firing_rates: mean of every ``*.spikes`` over the golden inputs.
         silent: layers that fire too little or too much for the comparison to say much.
         parity: what was compared.
+        c: what the C code takes; None where none was exported.
 
     """
 
@@ -75,9 +78,10 @@ class Report(msgspec.Struct, kw_only=True):
     firing_rates: dict[str, float]
     silent: tuple[str, ...]
     parity: tuple[ParityEntry, ...]
+    c: Footprint | None = None
 
 
-def build_report(graph: Graph, parity: ParityReport) -> Report:
+def build_report(graph: Graph, parity: ParityReport, c: Footprint | None = None) -> Report:
     """Describe a graph and how it was verified.
 
     Raises:
@@ -95,6 +99,7 @@ def build_report(graph: Graph, parity: ParityReport) -> Report:
         firing_rates={name: round(rate, 6) for name, rate in parity.firing_rates.items()},
         silent=tuple(sorted(parity.silent)),
         parity=parity.entries(),
+        c=c,
     )
 
 
@@ -107,26 +112,6 @@ def memory(graph: Graph) -> dict[str, int]:
             if isinstance(array, np.ndarray):
                 totals[name] += array.nbytes
     return totals
-
-
-def dense_operations(graph: Graph, op: Op) -> int:
-    """Multiply-accumulates of one op for one sample when nothing is skipped; plain sums count nothing."""
-    size = int(np.prod([size or 1 for size in graph.types[op.outputs[0]].shape]))
-    match op:
-        case Linear() | Conv2d():
-            return size * int(np.prod(op.weight.shape[1:]))
-        case MatMul():
-            return size * op.terms(graph.types[op.inputs[0]])
-        case Mul():
-            return size
-        case TimeMix():
-            steps = len(op.matrix)
-            return size // steps * (steps * (steps + 1) // 2)
-        case Readout():
-            tokens = graph.types[op.inputs[0]].shape
-            return size * (tokens[-1] or 0) * (tokens[0] or 0) * (tokens[2] or 0)
-        case _:
-            return 0
 
 
 def _population(graph: Graph, population: Population) -> PopulationEntry:

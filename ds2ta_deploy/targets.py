@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from ds2ta_deploy.errors import Problem, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ds2ta_deploy.graph.graph import Graph
 
 
@@ -31,7 +34,7 @@ class Target:
     Attributes:
         name: as given to ``--target``.
         about: one line for people.
-        write: graph -> files of the target, by name relative to the artifact.
+        write: graph, options and golden inputs -> files of the target, by name relative to the artifact.
         profile: widths that a model is frozen under unless others are asked for.
         verify_with: runtimes that an export is compared on unless others are named.
         run_with: runtime that runs an artifact unless another is named.
@@ -43,7 +46,7 @@ class Target:
 
     name: str
     about: str
-    write: "Callable[[Graph, TargetOptions], dict[str, bytes]]"
+    write: "Callable[[Graph, TargetOptions, NDArray[np.uint8]], dict[str, bytes]]"
     profile: str
     verify_with: tuple[str, ...]
     run_with: str
@@ -69,17 +72,23 @@ class Target:
             raise UsageError(problems)
 
 
-def _write_onnx(graph: "Graph", options: TargetOptions) -> dict[str, bytes]:
+def _write_onnx(graph: "Graph", options: TargetOptions, _inputs: "NDArray[np.uint8]") -> dict[str, bytes]:
     from ds2ta_deploy.artifact import MODEL
     from ds2ta_deploy.exporters.onnx import to_onnx
 
     return {MODEL: to_onnx(graph, inline=options.inline).SerializeToString(deterministic=True)}
 
 
-def _write_lava(graph: "Graph", options: TargetOptions) -> dict[str, bytes]:
+def _write_lava(graph: "Graph", options: TargetOptions, _inputs: "NDArray[np.uint8]") -> dict[str, bytes]:
     from ds2ta_deploy.exporters.lava import to_lava
 
     return to_lava(graph, "stock" if options.lowering == "stock" else "custom")
+
+
+def _write_c(graph: "Graph", _options: TargetOptions, inputs: "NDArray[np.uint8]") -> dict[str, bytes]:
+    from ds2ta_deploy.exporters.c import to_c
+
+    return to_c(graph, inputs)
 
 
 _ONNX = Target(
@@ -103,8 +112,18 @@ _LAVA = Target(
 )
 
 
-def _write_all(graph: "Graph", options: TargetOptions) -> dict[str, bytes]:
-    return {**_ONNX.write(graph, options), **_LAVA.write(graph, options)}
+_C = Target(
+    "c",
+    "C99 for microcontrollers: no library, no heap, with a self-test",
+    _write_c,
+    profile="cpu",
+    verify_with=("c",),
+    run_with="c",
+)
+
+
+def _write_all(graph: "Graph", options: TargetOptions, inputs: "NDArray[np.uint8]") -> dict[str, bytes]:
+    return {name: data for target in (_ONNX, _LAVA, _C) for name, data in target.write(graph, options, inputs).items()}
 
 
 #: One graph for every engine: the strictest profile decides, so that all of them compute the same integers.
@@ -113,15 +132,15 @@ _ALL = Target(
     "everything above in one artifact, frozen under the strictest profile",
     _write_all,
     profile="loihi",
-    verify_with=_ONNX.verify_with + _LAVA.verify_with,
+    verify_with=_ONNX.verify_with + _LAVA.verify_with + _C.verify_with,
     run_with=_ONNX.run_with,
     inlines=True,
-    holds=(_ONNX.name, _LAVA.name),
+    holds=(_ONNX.name, _LAVA.name, _C.name),
     lowerings=_LAVA.lowerings,
 )
 
 #: Every target, by name.
-TARGETS: dict[str, Target] = {target.name: target for target in (_ONNX, _LAVA, _ALL)}
+TARGETS: dict[str, Target] = {target.name: target for target in (_ONNX, _LAVA, _C, _ALL)}
 
 
 def find_target(name: str) -> Target:

@@ -190,6 +190,18 @@ def _open_onnxruntime_native(artifact: Artifact, options: RuntimeOptions) -> Run
     return OnnxNativeRuntime.from_artifact(artifact, options.threads)
 
 
+def _open_c(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
+    from ds2ta_deploy.runtimes.c_program import CRuntime
+
+    return CRuntime.from_artifact(artifact)
+
+
+def _compiler_is_there() -> bool:
+    from ds2ta_deploy.runtimes.c_program import find_compiler
+
+    return find_compiler() is not None
+
+
 def _native_is_built() -> bool:
     from ds2ta_deploy.runtimes.native.library import library_path
 
@@ -236,6 +248,15 @@ RUNTIMES: dict[str, RuntimeInfo] = {
             executes="onnx",
             built=_native_is_built,
         ),
+        RuntimeInfo(
+            "c",
+            "the exported C code, compiled here",
+            ("numpy",),
+            "apt-get install gcc",
+            _open_c,
+            executes="c",
+            built=_compiler_is_there,
+        ),
         RuntimeInfo("lava", "Lava's simulator on the exported process graph", ("lava",), _LAVA, _open_lava, executes="lava"),
         RuntimeInfo(
             "lava-stepper", "the exported process graph in NumPy, step by step", ("numpy",), _BASE, _open_lava_stepper, executes="lava"
@@ -251,7 +272,7 @@ def open_runtime(
 
     Raises:
         UsageError: DS2TA-504 unknown name, DS2TA-503 a checkpoint is needed.
-        MissingRuntimeError: DS2TA-401 when what it imports is not installed, DS2TA-405 when it was not built.
+        MissingRuntimeError: DS2TA-401 when what it imports is not installed, DS2TA-405 when it was not built, 406 without a compiler.
 
     """
     info = RUNTIMES.get(name)

@@ -312,7 +312,7 @@ def test_an_interruption_leaves_nothing(graph, small_inputs, tmp_path, error):
 
 
 def test_a_target_that_does_not_exist(graph, tmp_path):
-    with pytest.raises(UsageError, match=r"DS2TA-506: there is no target 'verilog' \(there are: onnx, lava, all\)"):
+    with pytest.raises(UsageError, match=r"DS2TA-506: there is no target 'verilog' \(there are: onnx, lava, c, all\)"):
         export(graph, "verilog", tmp_path / "out")
 
 

@@ -8,9 +8,10 @@ from support import frozen, replaced, spiking_chain
 
 from ds2ta_deploy.artifact import encode_json
 from ds2ta_deploy.errors import UnsupportedError
+from ds2ta_deploy.graph.operations import dense_operations
 from ds2ta_deploy.graph.populations import group
 from ds2ta_deploy.parity import compare_runtimes
-from ds2ta_deploy.report import Report, build_report, dense_operations, memory
+from ds2ta_deploy.report import Report, build_report, memory
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
 
 

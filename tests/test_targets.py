@@ -32,23 +32,25 @@ def test_there_is_no_other_target():
 
 def test_one_artifact_holds_the_files_of_every_target(small_graph, small_inputs, tmp_path):
     graph = frozen(small_graph)
-    runtimes = ["onnxruntime", "lava-stepper"]
+    runtimes = ["onnxruntime", "lava-stepper", "c"]
     everything = export(graph, "all", tmp_path / "all", inputs=small_inputs, runtimes=runtimes)
     onnx = export(graph, "onnx", tmp_path / "onnx", inputs=small_inputs)
     lava = export(graph, "lava", tmp_path / "lava", inputs=small_inputs, runtimes="lava-stepper")
+    c = export(graph, "c", tmp_path / "c", inputs=small_inputs)
     of_its_own = {"manifest.json", "report.json"}  # they name the runtimes that were compared
     found = {name: data for name, data in files_of(everything.path).items() if name not in of_its_own}
-    expected = {name: data for artifact in (onnx, lava) for name, data in files_of(artifact.path).items() if name not in of_its_own}
+    expected = {name: data for artifact in (onnx, lava, c) for name, data in files_of(artifact.path).items() if name not in of_its_own}
     assert found == expected
-    report = verify(everything, ["onnxruntime", "onnx-reference", "lava-stepper"])
+    report = verify(everything, ["onnxruntime", "onnx-reference", "c", "lava-stepper"])
     assert report.passed
-    assert [result.runtime for result in report.results] == ["onnxruntime", "onnx-reference", "lava-stepper", "golden"]
-    assert {"onnxruntime", "lava-stepper"} <= set(available_runtimes("all", with_checkpoint=False))
+    assert [result.runtime for result in report.results] == ["onnxruntime", "onnx-reference", "c", "lava-stepper", "golden"]
+    assert {"onnxruntime", "lava-stepper", "c"} <= set(available_runtimes("all", with_checkpoint=False))
 
 
-@pytest.mark.parametrize(("runtime", "missing"), [("onnxruntime", "lava"), ("lava-stepper", "onnx")])
-def test_every_part_must_be_run(small_graph, small_inputs, tmp_path, runtime, missing):
+@pytest.mark.parametrize("missing", ["onnx", "lava", "c"])
+def test_every_part_must_be_run(small_graph, small_inputs, tmp_path, missing):
+    runtimes = [name for name in ("onnxruntime", "lava-stepper", "c") if RUNTIMES[name].executes != missing]
     with pytest.raises(UsageError, match=f"DS2TA-509.* exported for {missing}") as caught:
-        export(frozen(small_graph), "all", tmp_path / "out", inputs=small_inputs, runtimes=runtime)
+        export(frozen(small_graph), "all", tmp_path / "out", inputs=small_inputs, runtimes=runtimes)
     assert len(caught.value.problems) == 1
     assert not (tmp_path / "out").exists()

@@ -130,6 +130,7 @@ def command(
             warning=True,
         )
     lowered = _lowered(graph) if lowering == "stock" else None
+    takes = _footprint(graph) if "c" in find_target(target).holds else {}
     if as_json:
         print_json(
             {
@@ -137,6 +138,7 @@ def command(
                 "files": msgspec.to_builtins(artifact.manifest.files),
                 "parity": parity_json(reports[0]) if verify else None,
                 **({} if lowered is None else {"lowering": lowered}),
+                **takes,
             }
         )
         return
@@ -144,6 +146,21 @@ def command(
         print_table(parity_table(reports[0]))
         print_rates(reports[0])
     say(f"wrote {out}{'' if verify else ' (not verified)'}")
+
+
+def _footprint(graph: "Graph") -> dict[str, Any]:
+    """Say what the C code takes."""
+    import msgspec
+
+    from ds2ta_deploy.c_code.footprint import footprint
+    from ds2ta_deploy.c_code.program import build_program
+
+    found = footprint(build_program(graph))
+    say(
+        f"C: {found.rom_bytes:,} bytes of constants (ROM), {found.ram_bytes:,} bytes of state (RAM), "
+        f"{found.multiply_accumulates:,} multiply-accumulates a sample when nothing is skipped"
+    )
+    return {"c": msgspec.to_builtins(found)}
 
 
 def _lowered(graph: "Graph") -> dict[str, Any]:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2ta_deploy.errors import Problem, UnsupportedError
+from ds2ta_deploy.graph.arena import Lifetime, arrange
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ranges import PROFILES, prove
 from ds2ta_deploy.runtimes.native import library
-from ds2ta_deploy.runtimes.native.arena import Lifetime, arrange
 from ds2ta_deploy.runtimes.native.steps import Step
 from ds2ta_deploy.runtimes.native.translate import time_steps, translate
 

@@ -1,6 +1,7 @@
 """The bundled network, the whole way, by the commands that users type. Minutes, not seconds."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -175,3 +176,29 @@ def test_ten_thousand_test_pictures_in_float_and_in_integers(cli, exported):
     assert floating["samples"] == integer["samples"] == 10_000
     assert floating["top1_percent"] >= 88.0
     assert abs(floating["top1_percent"] - integer["top1_percent"]) <= 1.0
+
+
+@pytest.mark.parametrize("optimisation", ["-O0", "-O3"])
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_the_c_code_computes_the_same_integers_however_it_is_compiled(exported, compiler, optimisation):
+    from ds2ta_deploy.parity import compare_runtimes
+    from ds2ta_deploy.runtimes.c_program import CRuntime
+    from ds2ta_deploy.runtimes.reference import ReferenceRuntime
+
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    graph, pictures = Artifact.open(exported).graph, np.load(PICTURES)["images"]
+    other = CRuntime(graph, compiler=compiler, flags=[optimisation, "-Wall", "-Wextra", "-Wconversion", "-Werror"])
+    report = compare_runtimes(graph, pictures, ReferenceRuntime(graph), [other], graph.observable)
+    assert (report.samples, [result.different for result in report.results]) == (256, [0])
+    assert report.results[0].integers > ENOUGH
+    assert not report.silent
+
+
+def test_an_export_for_microcontrollers_says_what_it_takes(cli, tmp_path):
+    shown = cli("export", CHECKPOINT, "--target", "c", "--inputs", PICTURES, "--samples", "16", "-o", tmp_path / "out")
+    assert shown.code == 0
+    found = json.loads((tmp_path / "out" / "report.json").read_text())["c"]
+    assert f"{found['rom_bytes']:,} bytes of constants (ROM), {found['ram_bytes']:,} bytes of state (RAM)" in shown.err
+    assert found["rom_bytes"] < 2**18
+    assert found["ram_bytes"] < 400_000

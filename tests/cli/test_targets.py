@@ -37,6 +37,7 @@ def test_what_is_not_installed_comes_with_the_command(cli, monkeypatch):
         "onnx-reference": True,
         "native": bool(NATIVE),
         "onnxruntime-native": bool(ONNX_NATIVE),
+        "c": True,
         "lava": False,
         "lava-stepper": True,
     }

@@ -26,7 +26,7 @@ def excited(tmp_path_factory) -> Callable[[bool], Artifact]:
     def get(inline: bool) -> Artifact:
         if inline not in made:
             out = tmp_path_factory.mktemp("excited") / "out"
-            made[inline] = export(graph, "all", out, inputs=inputs, inline=inline, runtimes=["onnxruntime", "lava-stepper"])
+            made[inline] = export(graph, "all", out, inputs=inputs, inline=inline, runtimes=["onnxruntime", "lava-stepper", "c"])
         return made[inline]
 
     return get

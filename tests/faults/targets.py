@@ -4,7 +4,10 @@ A new target needs one class: its tensors by ``<op>/<field>`` in the layout of t
 replaced, its structural faults, and how its engine runs a file.
 """
 
+import ctypes
+import dataclasses
 import io
+import re
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -22,6 +25,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from ds2ta_deploy.artifact import GOLDEN_HASHES, MODEL, Artifact
+from ds2ta_deploy.c_code import model
+from ds2ta_deploy.c_code.program import Program, as_read, build_program
 from ds2ta_deploy.datasets import npz_bytes
 from ds2ta_deploy.errors import Ds2taError
 from ds2ta_deploy.exporters.lava import to_lava
@@ -36,6 +41,7 @@ from ds2ta_deploy.graph.products import PLANE_BITS
 from ds2ta_deploy.graph.ranges import profile_of, prove
 from ds2ta_deploy.parity import compare_runtimes
 from ds2ta_deploy.runtimes.base import Runtime, Trace
+from ds2ta_deploy.runtimes.c_program import CRuntime
 from ds2ta_deploy.runtimes.ort import OnnxRuntime
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
 from ds2ta_deploy.verification import Values, golden_inputs, wanted_values
@@ -327,6 +333,54 @@ class LavaGraph(Target):
         with tempfile.TemporaryDirectory() as folder:
             self.unpack(data, Path(folder))
             return stepper.run(read_network(Path(folder)), self.inputs, self.graph.observable)
+
+
+class CFile(Target):
+    """``c/model_data.c``: the compiled code runs faulty constants; the reference contradicts it.
+
+    Verification compiles a file for each run. Here it is compiled once, its constants writable, and their numbers are put in.
+    """
+
+    name = "c/model_data.c"
+    runtime = "c"
+
+    @cached_property
+    def program(self) -> Program:
+        """The plan of the true code."""
+        return build_program(self.graph)
+
+    @cached_property
+    def engine(self) -> CRuntime:
+        """The true code, its constants writable."""
+        return CRuntime(self.graph, flags=["-Dconst="])
+
+    @property
+    def tensors(self) -> dict[str, NDArray[np.integer]]:
+        """Every tensor of the graph."""
+        return tensors_of(self.graph)
+
+    def with_tensor(self, place: str, array: NDArray[np.integer]) -> bytes:
+        """Write the file with other numbers; whether they still fit the proof nobody asks."""
+        name, field = place.split("/")
+        op = next(op for op in with_fields(self.graph, name, **{field: array}) if op.name == name)
+        other = dataclasses.replace(self.program)
+        vars(other)["constants"] = {**self.program.constants, self.program.constant(op, field): as_read(op, field)}
+        return model.data(other).encode()
+
+    def structural(self) -> Iterator[tuple[Fault, bytes]]:
+        """Yield nothing: code of another structure is not run at all."""
+        yield from ()
+
+    def verify(self, data: bytes) -> Verdict:
+        """Put the file's numbers in, run, compare."""
+        library, found = self.engine.library, {}
+        for name, numbers in re.findall(r"^const \w+ (\w+)\[\d+\] = \{\n([^}]*)\};", data.decode(), re.MULTILINE):
+            plain = numbers.replace("(-2147483647 - 1)", str(-(2**31)))
+            found[name] = np.array([int(number) for number in plain.split(",")[:-1]], self.program.constants[name].dtype)
+        assert found.keys() == self.program.constants.keys()
+        for name, numbers in found.items():
+            ctypes.memmove(ctypes.byref(ctypes.c_char.in_dll(library, name)), numbers.ctypes.data, numbers.nbytes)
+        return self.compare(self.graph, self.expected, self.engine.trace(self.inputs, self.graph.observable))
 
 
 TARGETS: tuple[type[Target], ...] = (GraphFile, OnnxFile, LavaGraph)

@@ -9,7 +9,7 @@ pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[to
 from faults.catalogue import bit_flips, off_by_one
 from faults.reasons import unexcited
 from faults.score import score_data, score_structural
-from faults.targets import TARGETS
+from faults.targets import TARGETS, CFile
 
 from ds2ta_deploy.checkpoints import load_checkpoint
 from ds2ta_deploy.datasets import read_data
@@ -27,7 +27,7 @@ FIRST = 12
 
 #: Faults of the sample that none of the 256 pictures shows: thresholds that no membrane is ever exactly at (the windows' guard
 #: bits give these layers membranes of 16 bits and more), and entries of denoiser tables for scores that never occur.
-UNSHOWN = {"graph.safetensors": 3, "model.onnx": 6, "lava": 3}
+UNSHOWN = {"graph.safetensors": 3, "model.onnx": 6, "lava": 3, "c/model_data.c": 3}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def bundled(tmp_path_factory):
     pictures = read_data(EXAMPLE / "ds2ta-2-64.npz").images
     graph = freeze(quantize(load_checkpoint(EXAMPLE / "ds2ta-2-64.safetensors"), Quantization(profile="loihi")))
     out = tmp_path_factory.mktemp("bundled") / "out"
-    return export(graph, "all", out, inputs=pictures[:FIRST], runtimes=["onnxruntime", "lava-stepper"]), pictures
+    return export(graph, "all", out, inputs=pictures[:FIRST], runtimes=["onnxruntime", "lava-stepper", "c"]), pictures
 
 
 def shown_by_none(graph, pictures, faults):
@@ -51,7 +51,7 @@ def shown_by_none(graph, pictures, faults):
     return [fault for fault in faults if unexcited(graph, trace, pictures, fault) is not None]
 
 
-@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("kind", [*TARGETS, CFile])
 def test_changed_integers_of_the_bundled_network_are_caught(bundled, shown, kind):
     artifact, pictures = bundled
     target = kind(artifact)

@@ -13,7 +13,7 @@ from faults.catalogue import Fault, bit_flips, off_by_one, with_element, with_fi
 from faults.inputs import exciting_inputs
 from faults.reasons import equivalent, leaks_whole
 from faults.score import Score, score_data, score_structural
-from faults.targets import TARGETS, GraphFile, LavaGraph, OnnxFile
+from faults.targets import TARGETS, CFile, GraphFile, LavaGraph, OnnxFile
 from stream_graph import build_stream_graph
 from support import copy_artifact, frozen
 
@@ -46,7 +46,7 @@ def assert_explained(score: Score, least: int) -> None:
     assert unexplained == []
 
 
-@pytest.mark.parametrize(("kind", "each", "flips"), [(GraphFile, 2, 90), (OnnxFile, 1, 31), (LavaGraph, 2, 60)])
+@pytest.mark.parametrize(("kind", "each", "flips"), [(GraphFile, 2, 90), (OnnxFile, 1, 31), (LavaGraph, 2, 60), (CFile, 1, 40)])
 def test_changed_integers_are_caught(excited, shown, kind, each, flips):
     target = kind(excited(False))
     faults = [*off_by_one(target.tensors, each, seed=0), *bit_flips(target.tensors, flips, seed=0)]
@@ -88,7 +88,9 @@ def test_faults_in_a_stream_are_caught(excited_stream, shown, kind, every, least
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("kind", "each", "least"), [(GraphFile, 10**9, 1900), (LavaGraph, 10**9, 1900), (OnnxFile, 48, 600)])
+@pytest.mark.parametrize(
+    ("kind", "each", "least"), [(GraphFile, 10**9, 1900), (LavaGraph, 10**9, 1900), (OnnxFile, 48, 600), (CFile, 10**9, 1900)]
+)
 def test_integers_off_by_one_are_caught(excited, shown, kind, each, least):
     """Every integer of the graph; of the ONNX file, whose sessions take longer to open, up to 48 of each tensor."""
     target = kind(excited(False))
@@ -96,7 +98,7 @@ def test_integers_off_by_one_are_caught(excited, shown, kind, each, least):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("kind", [*TARGETS, CFile])
 def test_a_thousand_flipped_bits_are_caught(excited, shown, kind):
     target = kind(excited(False))
     assert_explained(shown(score_data(target, bit_flips(target.tensors, 1000, seed=1)), f"{target.name}: flipped bits"), 1000)
@@ -111,7 +113,7 @@ def test_faults_in_every_node_of_an_expanded_file_are_caught(excited, shown):
     assert score.rows["> for >="].faults > 40
 
 
-@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("kind", [*TARGETS, CFile])
 def test_what_is_scored_is_what_verify_says(excited, tmp_path, kind):
     """The scores share recordings between faults; the command's own function, on a directory, finds the same."""
     artifact = excited(False)
@@ -119,7 +121,7 @@ def test_what_is_scored_is_what_verify_says(excited, tmp_path, kind):
     faults = list(off_by_one(target.tensors, 1, seed=3))[::9]
     files = [(fault, target.with_tensor(fault.place, with_element(target.tensors[fault.place], fault))) for fault in faults]
     files += list(target.structural())[::31]
-    if target.runtime == "lava-stepper":  # which starts a process for each comparison
+    if target.runtime in ("lava-stepper", "c"):  # which start a process for each comparison
         files = files[::4]
     noticed = set()
     for number, (fault, data) in enumerate(files):
@@ -136,7 +138,7 @@ def test_what_is_scored_is_what_verify_says(excited, tmp_path, kind):
     assert False in noticed
 
 
-@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("kind", [*TARGETS, CFile])
 def test_the_true_file_passes(excited, kind):
     target = kind(excited(False))
     same = next(iter(target.tensors))

@@ -173,7 +173,7 @@ BY_SUFFIX: dict[str, Change] = {
     ".onnx": _mixed(spoil_onnx),
     ".npz": _mixed(spoil_zip),
     ".py": spoil_bytes,
-    ".md": spoil_bytes,
+    **dict.fromkeys((".c", ".h", ".md", ".txt", ""), spoil_bytes),
 }
 
 

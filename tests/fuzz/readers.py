@@ -24,6 +24,7 @@ from fuzz.mutate_bytes import spoil_bytes
 from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, GRAPH, MODEL, REPORT, Artifact, encode_json
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.ranges import profile_of, prove
+from ds2ta_deploy.reading import read_regular
 
 #: Most elements of all values together for which an accepted graph is run as well.
 _RUNNABLE = 2_000_000
@@ -102,7 +103,7 @@ def _expected() -> str:
 def _seed_artifact(path: Path) -> None:
     from ds2ta_deploy.exporting import export
 
-    export(_graph(), "all", path, inputs=builders.small_inputs(), runtimes=["onnxruntime", "lava-stepper"])
+    export(_graph(), "all", path, inputs=builders.small_inputs(), runtimes=["onnxruntime", "lava-stepper", "c"])
 
 
 def _seed_lava(path: Path) -> None:
@@ -111,6 +112,14 @@ def _seed_lava(path: Path) -> None:
     path.mkdir()
     for name in LAVA_FILES:
         (path / name).write_bytes(to_lava(_graph())[f"lava/{name}"])
+
+
+def _seed_c(path: Path) -> None:
+    from ds2ta_deploy.c_code.files import program_files
+
+    path.mkdir()
+    for name, data in program_files(_graph()).items():
+        (path / name).write_bytes(data)
 
 
 def _seed_graph(path: Path) -> None:
@@ -222,6 +231,16 @@ def step_lava(path: Path) -> str:
     return _digest(*(name.encode() + _array(value) for name, value in sorted(trace.items())))
 
 
+def run_c(path: Path) -> str:
+    """Compile exported C code and run it; what is accepted holds other numbers at most."""
+    from ds2ta_deploy.runtimes.c_program import CRuntime, require_own_code
+
+    files = {name: read_regular(path / name) for name in C_FILES}
+    require_own_code(_graph(), files, path)
+    trace = CRuntime(_graph(), files).trace(builders.small_inputs(), _graph().observable)
+    return _digest(*(name.encode() + _array(value) for name, value in sorted(trace.items())))
+
+
 def read_artifact(path: Path) -> str:
     """Open and read every file."""
     artifact = Artifact.open(path)
@@ -318,6 +337,7 @@ def _settings(path: Path) -> None:
 
 _ZIP, _TENSORS, _ONNX = (spoil_file(BY_SUFFIX[suffix]) for suffix in (".npz", ".safetensors", ".onnx"))
 LAVA_FILES = ("graph.json", "tensors.npz")
+C_FILES = ("model.h", "model.c", "model_data.h", "model_data.c", "ds2ta_kernels.h", "ds2ta_kernels.c")
 
 _TRUSTED = (GRAPH, MODEL, GOLDEN_INPUTS, GOLDEN_HASHES)
 
@@ -332,6 +352,7 @@ READERS: dict[str, Reader] = {
     "onnx": Reader(run_onnxruntime, _seed_onnx, _ONNX, 2000, needs="onnxruntime"),
     "onnx-reference": Reader(run_onnx_reference, _seed_onnx, _ONNX, 1000, needs="onnxruntime"),
     "lava-graph": Reader(step_lava, _seed_lava, spoil_files(*LAVA_FILES), 3000),
+    "c-code": Reader(run_c, _seed_c, spoil_files(*C_FILES), 300),
     "data": Reader(read_data, _seed_npz, _ZIP, 3000),
     "idx": Reader(read_idx, _seed_idx, spoil_file(spoil_bytes), 2000),
     "golden": Reader(read_golden, _seed_npz, _ZIP, 2000),

@@ -34,10 +34,13 @@ def without(monkeypatch):
 
 def test_the_runtimes_are_those_promised_the_baseline_first():
     assert list(RUNTIMES) == [
-        *("reference", "torch", "onnxruntime", "onnx-reference", "native", "onnxruntime-native", "lava", "lava-stepper")
+        *("reference", "torch", "onnxruntime", "onnx-reference", "native", "onnxruntime-native", "c", "lava", "lava-stepper")
     ]
     assert [name for name, info in RUNTIMES.items() if info.needs_checkpoint] == ["torch"]
-    assert all(info.about and info.install.startswith(("pip install ", "ds2ta lava install")) and info.needs for info in RUNTIMES.values())
+    assert all(
+        info.about and info.install.startswith(("pip install ", "ds2ta lava install", "apt-get install ")) and info.needs
+        for info in RUNTIMES.values()
+    )
     assert all(name == info.name for name, info in RUNTIMES.items())
 
 

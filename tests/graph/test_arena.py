@@ -3,7 +3,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ds2ta_deploy.runtimes.native.arena import Lifetime, arrange
+from ds2ta_deploy.graph.arena import Lifetime, arrange
 
 ALIGNMENT = 64
 

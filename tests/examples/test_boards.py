@@ -1,0 +1,45 @@
+"""The bundled network on emulated microcontrollers. Minutes on a slow machine, and not installed everywhere."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from builders import build_small_graph, small_inputs
+from c_support import write
+
+from ds2ta_deploy.exporters.c import to_c
+
+BOARDS = Path(__file__).parents[2] / "examples" / "boards"
+
+
+def load():
+    """Import the script."""
+    spec = importlib.util.spec_from_file_location("boards_run", BOARDS / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+pytestmark = pytest.mark.slow
+
+boards = load()
+
+
+@pytest.mark.parametrize("board", boards.BOARDS, ids=lambda board: board.name)
+def test_the_small_network_passes_and_a_changed_one_is_named(tmp_path, board):
+    if board.missing:
+        pytest.skip(f"{' and '.join(board.missing)} not installed: bash examples/boards/install.sh")
+    code = write(to_c(build_small_graph(), small_inputs()), tmp_path)
+    result, said = boards.emulate(board, boards.build(board, code, tmp_path))
+    assert (result, said.splitlines()[0]) == (0, "PASS small")
+    stack = int(said.splitlines()[1].split()[1])
+    assert 100 < stack < 1024
+    found, announced = boards.sizes(board, code, tmp_path), boards.announced(code)
+    assert {kind: found[kind] for kind in announced} == announced
+    assert 4000 < found["code"] < 20_000
+    data = (code / "model_data.c").read_text()
+    place = data.index("{\n    ", data.index("const int8_t weight_")) + 6
+    (code / "model_data.c").write_text(f"{data[:place]}7 + {data[place:]}")
+    result, said = boards.emulate(board, boards.build(board, code, tmp_path))
+    assert result == 1
+    assert said.startswith("FAIL patch.position.product: differs (its checksum)\n")
