@@ -40,7 +40,7 @@ def test_the_table_has_every_form_and_every_runtime():
     assert list(found) == [(form.family, form.form) for form in works.FORMS]
     assert {form.config.family for form in works.FORMS} == set(FAMILIES)
     for row in found.values():
-        assert set(row) == {"onnxruntime", "onnx-reference", "native", "onnxruntime-native", "lava", "lava-stepper"}
+        assert set(row) == {"onnxruntime", "onnx-reference", "native", "onnxruntime-native", "lava", "lava-stepper", "c"}
         assert min(row.values()) > 10**6
 
 
