@@ -50,6 +50,22 @@ def test_export_and_verify_with_what_the_artifact_itself_says(cli, published, da
     assert cli("verify", out, "--checkpoint", other).is_error(4, "DS2TA-156")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("case", PUBLISHED)
+def test_every_familys_own_checkpoint_becomes_every_target(cli, case, tmp_path):
+    upstream = write(tmp_path / "upstream.pth.tar", case, "timm")
+    runtimes = [word for name in ("onnxruntime", "native", "lava-stepper", "c") for word in ("--runtime", name)]
+    shown = cli("export", upstream, *as_flags(said_of(case)), "--target", "all", *runtimes, "-o", tmp_path / "out", "--json")
+    assert shown.code == 0, shown.err
+    parity = shown.data["parity"]
+    assert (parity["passed"], parity["baseline"]) == (True, "torch")
+    assert all(0.005 < rate < 0.95 for rate in parity["firing_rates"].values()), parity["firing_rates"]
+    assert {result["runtime"]: result["different"] for result in parity["runtimes"]} == dict.fromkeys(
+        ("reference", "onnxruntime", "native", "lava-stepper", "c"), 0
+    )
+    assert cli("verify", tmp_path / "out", "--checkpoint", upstream, "--runtime", "onnxruntime").code == 0
+
+
 def test_run_eval_and_check(cli, published, data):
     shown = cli("run", published, *FLAGS, "--inputs", data, "--json")
     logits = FloatRuntime(network("ds2ta")).trace(np.load(data)["images"], ["head.logits"])["head.logits"]
