@@ -324,9 +324,10 @@ def test_an_output_that_exists(graph, small_inputs, tmp_path):
 
 
 def test_a_graph_that_does_not_fit_the_target(graph, small_inputs, tmp_path):
-    ops = tuple(dataclasses.replace(op, taps=2) if op.name == "blocks.0.attn.window" else op for op in graph)
-    with pytest.raises(UnsupportedError, match="DS2TA-230"):
-        export(dataclasses.replace(graph, ops=ops), "onnx", tmp_path / "out", inputs=small_inputs)
+    wide = {"blocks.0.mlp.fc1.weights": np.int16(2**15 - 1)}  # more bits than two synapses hold
+    ops = tuple(dataclasses.replace(op, weight=op.weight.astype(np.int16) | wide[op.name]) if op.name in wide else op for op in graph)
+    with pytest.raises(UnsupportedError, match="DS2TA-240"):
+        export(dataclasses.replace(graph, ops=ops), "lava", tmp_path / "out", inputs=small_inputs)
     assert names_in(tmp_path) == []
 
 
