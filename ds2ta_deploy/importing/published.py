@@ -7,30 +7,30 @@ published, or none, there is no entry, and it has to be said.
 from collections.abc import Mapping
 from typing import Any
 
+from ds2ta_deploy.models.presets import CIFAR10_PIXELS, IMAGENET_PIXELS
+
 _CIFAR: dict[str, Any] = {"time_steps": 4, "image_height": 32, "image_width": 32, "pool_stages": "0011"}
 _IMAGENET: dict[str, Any] = {
     "time_steps": 4,
     "image_height": 224,
     "image_width": 224,
     "pool_stages": "1111",
-    "pixel_mean": (0.485, 0.456, 0.406),
-    "pixel_std": (0.229, 0.224, 0.225),
+    **IMAGENET_PIXELS,
 }
-_CIFAR10_PIXELS: dict[str, Any] = {"pixel_mean": (0.4914, 0.4822, 0.4465), "pixel_std": (0.2470, 0.2435, 0.2616)}
 _CIFAR100_PIXELS: dict[str, Any] = {"pixel_mean": (0.5071, 0.4867, 0.4408), "pixel_std": (0.2675, 0.2565, 0.2761)}
 _DVS: dict[str, Any] = {"image_height": 128, "image_width": 128}
 _SMALL_DVS: dict[str, Any] = {"image_height": 64, "image_width": 64, "pool_stages": "0011", "erode": True}
 
 #: (dialect, channels of the input, classes) -> fields.
 _DATA_SETS: dict[tuple[str, int, int], dict[str, Any]] = {
-    ("spikformer-cifar", 3, 10): _CIFAR | _CIFAR10_PIXELS,
+    ("spikformer-cifar", 3, 10): _CIFAR | CIFAR10_PIXELS,
     ("spikformer-cifar", 3, 100): _CIFAR,
     ("spikformer-dvs", 2, 10): _DVS,
     ("spikformer-imagenet", 3, 1000): _IMAGENET,
     ("ds2ta-cifar", 3, 10): _CIFAR,
     ("ds2ta-cifar", 3, 100): _CIFAR,
     ("ds2ta-dvs", 2, 10): _DVS | {"time_steps": 10},
-    ("sdt", 3, 10): _CIFAR | _CIFAR10_PIXELS,
+    ("sdt", 3, 10): _CIFAR | CIFAR10_PIXELS,
     ("sdt", 3, 100): _CIFAR | _CIFAR100_PIXELS,
     ("sdt", 3, 1000): _IMAGENET,
     ("sdt", 2, 10): _SMALL_DVS | {"time_steps": 10},

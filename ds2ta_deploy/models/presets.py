@@ -4,6 +4,10 @@ from typing import Any
 
 from ds2ta_deploy.models.families import Ds2taConfig, FamilyConfig, SnnVitConfig, SpikeDrivenConfig, SpikformerConfig, StattenConfig
 
+#: Mean and deviation by which published code normalises the pictures of a data set.
+CIFAR10_PIXELS: dict[str, Any] = {"pixel_mean": (0.4914, 0.4822, 0.4465), "pixel_std": (0.2470, 0.2435, 0.2616)}
+IMAGENET_PIXELS: dict[str, Any] = {"pixel_mean": (0.485, 0.456, 0.406), "pixel_std": (0.229, 0.224, 0.225)}
+
 #: CIFAR-10: pictures, how they are normalised, and the patch stages that make 64 tokens of one.
 _CIFAR: dict[str, Any] = {
     "image_height": 32,
@@ -12,8 +16,7 @@ _CIFAR: dict[str, Any] = {
     "time_steps": 4,
     "num_classes": 10,
     "pool_stages": "0011",
-    "pixel_mean": (0.4914, 0.4822, 0.4465),
-    "pixel_std": (0.2470, 0.2435, 0.2616),
+    **CIFAR10_PIXELS,
 }
 
 #: ImageNet: 196 tokens.
@@ -24,8 +27,7 @@ _IMAGENET: dict[str, Any] = {
     "time_steps": 4,
     "num_classes": 1000,
     "pool_stages": "1111",
-    "pixel_mean": (0.485, 0.456, 0.406),
-    "pixel_std": (0.229, 0.224, 0.225),
+    **IMAGENET_PIXELS,
 }
 
 #: Event frames of two polarities: counts, not normalised.

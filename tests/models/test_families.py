@@ -36,7 +36,9 @@ def test_other_grids_give_the_same_integers_on_both_sides(name, settings):
     model = quantize(random_network(config, 4), Quantization(**settings))
     graph, pixels = freeze(model), pixels_for(config, 3, 5)
     given = PytorchRuntime(model, graph).trace(pixels, graph.observable)
-    assert all(np.array_equal(given[value], array) for value, array in trace_of(graph, pixels).items())
+    computed = trace_of(graph, pixels)
+    assert all(np.array_equal(given[value], array) for value, array in computed.items())
+    assert_fires(computed)
     assert all(entry.margin >= 0 for entry in prove(graph, PROFILES[str(graph.facts["profile"])]))
 
 
@@ -92,6 +94,7 @@ def test_the_order_of_attention_changes_no_spike():
     other.load_state_dict(model.state_dict())
     pixels = pixels_for(config, 3, 1)
     one, two = (trace_of(freeze(quantize(each)), pixels) for each in (model, other))
+    assert_fires(one)
     spikes = [value for value in one if value.endswith("spikes")]
     assert all(np.array_equal(one[value], two[value]) for value in (*spikes, "head.logits"))
     assert "blocks.0.attn.scores" in one
