@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -67,6 +68,27 @@ def _aside(target: Path) -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(attic, ignore_errors=True)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Write a file under a temporary name beside it, flush it and rename it: another process sees the old one or the new one.
+
+    Raises:
+        UsageError: DS2TA-502 when it cannot be written.
+
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        _flush(partial)
+        partial.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        raise UsageError(Problem("DS2TA-502", f"cannot be written: {error.strerror or error}", str(path))) from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 from ds2ta_deploy.artifact import Artifact
 from ds2ta_deploy.errors import MissingRuntimeError, Problem, UsageError
 from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.graph.stepping import StepForm
 from ds2ta_deploy.lava_package import INSTALL as _LAVA
+
+if TYPE_CHECKING:
+    from ds2ta_deploy.runtimes.stepper import Stepper
 
 #: Name of a value -> its integers.
 Trace = dict[str, NDArray[np.integer]]
@@ -99,6 +103,7 @@ class RuntimeInfo:
         executes: the target whose files it runs; empty for those that run the graph or the model.
         run_part: makes the named value with a part of such a file from the values given; None when it cannot.
         built: says whether what it needs besides modules was built.
+        step: begins a run step by step, of so many samples, reporting the wanted values; None where the engine has no such form.
 
     """
 
@@ -111,6 +116,7 @@ class RuntimeInfo:
     executes: str = ""
     run_part: Callable[[bytes, Trace, str], NDArray[np.integer]] | None = None
     built: Callable[[], bool] = lambda: True
+    step: "Callable[[Artifact, RuntimeOptions, int, Sequence[str]], Stepper] | None" = None
 
     @property
     def installed(self) -> bool:
@@ -132,6 +138,12 @@ def _open_reference(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
     from ds2ta_deploy.runtimes.reference import ReferenceRuntime
 
     return ReferenceRuntime(artifact.graph)
+
+
+def _step_reference(artifact: Artifact, _options: RuntimeOptions, batch: int, wanted: Sequence[str]) -> "Stepper":
+    from ds2ta_deploy.runtimes.reference import ReferenceStepper
+
+    return ReferenceStepper(StepForm.of(artifact.graph), batch, wanted)
 
 
 def _open_pytorch(artifact: Artifact, options: RuntimeOptions) -> Runtime:
@@ -216,7 +228,14 @@ _TORCH = "pip install 'ds2ta-deploy[torch]'"
 RUNTIMES: dict[str, RuntimeInfo] = {
     info.name: info
     for info in (
-        RuntimeInfo("reference", "the integer graph in NumPy, its own definition", ("numpy",), _BASE, _open_reference),
+        RuntimeInfo(
+            "reference",
+            "the integer graph in NumPy, its own definition",
+            ("numpy",),
+            _BASE,
+            _open_reference,
+            step=_step_reference,
+        ),
         RuntimeInfo("torch", "the quantized PyTorch model", ("torch",), _TORCH, _open_pytorch, needs_checkpoint=True),
         RuntimeInfo(
             "onnxruntime",
@@ -275,12 +294,44 @@ def open_runtime(
         MissingRuntimeError: DS2TA-401 when what it imports is not installed, DS2TA-405 when it was not built, 406 without a compiler.
 
     """
-    info = RUNTIMES.get(name)
-    if info is None:
-        raise UsageError(Problem("DS2TA-504", f"there is no runtime {name!r}", mend=f"there are: {', '.join(RUNTIMES)}"))
+    info = runtime_info(name)
     if not (name == "lava" and lava_python is not None):
         info.require()
     return info.open(artifact, RuntimeOptions(checkpoint, lava_python, threads))
+
+
+def open_stepper(
+    name: str,
+    artifact: Artifact,
+    batch: int = 1,
+    wanted: Sequence[str] = (),
+    *,
+    lava_python: Path | None = None,
+    threads: int | None = None,
+) -> "Stepper":
+    """Begin a run step by step on the runtime of that name.
+
+    Raises:
+        UsageError: DS2TA-504 unknown name, DS2TA-523 for a runtime that has no such form, 505 for an unknown wanted value.
+        MissingRuntimeError: as :func:`open_runtime`.
+        UnsupportedError: DS2TA-262 for a network without a readout.
+
+    """
+    info = runtime_info(name)
+    if info.step is None:
+        able = ", ".join(other.name for other in RUNTIMES.values() if other.step is not None)
+        raise UsageError(Problem("DS2TA-523", f"the runtime {name!r} does not run step by step", mend=f"these do: {able}"))
+    if not (name == "lava" and lava_python is not None):
+        info.require()
+    return info.step(artifact, RuntimeOptions(lava_python=lava_python, threads=threads), batch, wanted)
+
+
+def runtime_info(name: str) -> RuntimeInfo:
+    """Return what is known of a runtime, or raise UsageError (DS2TA-504)."""
+    info = RUNTIMES.get(name)
+    if info is None:
+        raise UsageError(Problem("DS2TA-504", f"there is no runtime {name!r}", mend=f"there are: {', '.join(RUNTIMES)}"))
+    return info
 
 
 def require_torch() -> None:

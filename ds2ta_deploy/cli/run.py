@@ -89,15 +89,10 @@ def _join(parts: list[Any], batch_first: bool) -> Any:
 
 
 def _write_trace(path: Path, arrays: dict[str, Any]) -> None:
-    """Write under a temporary name, then rename: nothing half-written."""
+    """Write the file whole or not at all."""
     import numpy as np
 
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-        partial.rename(path)
-    except OSError as error:
-        raise UsageError(Problem("DS2TA-502", f"cannot be written: {error.strerror or error}", str(path))) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    from ds2ta_deploy.staging import whole_file
+
+    with whole_file(path) as file:
+        np.savez_compressed(file, **arrays)

@@ -18,6 +18,13 @@ _LARGEST_SIZE, MOST_ELEMENTS = 4096, 2**31 - 1
 #: Receives a value's name and the value in its storage type.
 Sink = Callable[[str, NDArray[np.integer]], None]
 
+#: Computes the outputs of an op from its inputs.
+Apply = Callable[[Op, tuple[IntArray, ...]], tuple[IntArray, ...]]
+
+
+def _execute(op: Op, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
+    return op.execute(*inputs)
+
 
 @dataclass(frozen=True, eq=False)
 class Graph:
@@ -63,22 +70,7 @@ class Graph:
             UnsupportedError: DS2TA-221 with every table that an index could leave.
 
         """
-        ranges = {self.input_name: Interval.of(*DTYPE_LIMITS[self.input_type.dtype])}
-        problems: list[Problem] = []
-        for op in self.ops:
-            if any(name not in ranges for name in op.inputs):
-                continue  # behind an op that failed: already reported
-            try:
-                # What does not fit its type is reported by prove(); behind it, reckon with what the type can hold.
-                inputs = [ranges[name].clip(*DTYPE_LIMITS[self.types[name].dtype]) for name in op.inputs]
-                made = op.infer_ranges(inputs, [self.types[name] for name in op.inputs])
-            except UnsupportedError as error:
-                problems += error.problems
-                continue
-            ranges.update(zip(op.outputs, made, strict=True))
-        if problems:
-            raise UnsupportedError(problems)
-        return ranges
+        return infer_ranges(self, self.types)
 
     @property
     def observable(self) -> tuple[str, ...]:
@@ -97,12 +89,13 @@ class Graph:
         """
         check_input(array, self.input_type, self.input_name)
 
-    def execute(self, array: NDArray[np.generic], sink: Sink | None = None) -> NDArray[np.integer]:
+    def execute(self, array: NDArray[np.generic], sink: Sink | None = None, apply: Apply = _execute) -> NDArray[np.integer]:
         """Run the graph in NumPy: its own definition.
 
         Args:
             array: the input, uint8.
             sink: told every observable value as soon as it is computed.
+            apply: computes the outputs of an op; from the first time step on, unless something else is given.
 
         Returns:
             The output, int32.
@@ -118,7 +111,7 @@ class Graph:
         observable = set(self.observable)
         output: NDArray[np.integer] | None = None
         for index, op in enumerate(self.ops):
-            made = op.execute(*(live[name] for name in op.inputs))
+            made = apply(op, tuple(live[name] for name in op.inputs))
             for name, value in zip(op.outputs, made, strict=True):
                 live[name] = value
                 if name in observable and (sink is not None or name == self.output):
@@ -176,6 +169,31 @@ def infer_types(ops: Iterable[Op], given: Mapping[str, ValueType], output: str, 
     if problems:
         raise UnsupportedError(problems)
     return types
+
+
+def infer_ranges(graph: Graph, types: Mapping[str, ValueType]) -> dict[str, Interval]:
+    """Bound every value of the graph for values of these types, whose first axis says how many time steps there may be.
+
+    Raises:
+        UnsupportedError: DS2TA-221 with every table that an index could leave.
+
+    """
+    ranges = {graph.input_name: Interval.of(*DTYPE_LIMITS[graph.input_type.dtype])}
+    problems: list[Problem] = []
+    for op in graph.ops:
+        if any(name not in ranges for name in op.inputs):
+            continue  # behind an op that failed: already reported
+        try:
+            # What does not fit its type is reported by prove(); behind it, reckon with what the type can hold.
+            inputs = [ranges[name].clip(*DTYPE_LIMITS[types[name].dtype]) for name in op.inputs]
+            made = op.infer_ranges(inputs, [types[name] for name in op.inputs])
+        except UnsupportedError as error:
+            problems += error.problems
+            continue
+        ranges.update(zip(op.outputs, made, strict=True))
+    if problems:
+        raise UnsupportedError(problems)
+    return ranges
 
 
 def check_input(array: NDArray[np.generic], expected: ValueType, name: str) -> None:

@@ -1,7 +1,7 @@
 """The ops of the integer graph, one class each: the only place that says what an op means."""
 
 from ds2ta_deploy.graph.ops.attention import Lookup, MatMul
-from ds2ta_deploy.graph.ops.base import DTYPE_LIMITS, Dtype, Op, ValueType
+from ds2ta_deploy.graph.ops.base import DTYPE_LIMITS, Dtype, Op, State, ValueType
 from ds2ta_deploy.graph.ops.elementwise import Add, InputTable, MaxPool2d, Mul, ReduceSum
 from ds2ta_deploy.graph.ops.heads import MergeHeads, SplitHeads
 from ds2ta_deploy.graph.ops.layout import Chunk, Pixels, Tokens, Unchunk
@@ -58,6 +58,7 @@ __all__ = [
     "ReduceSum",
     "Repeat",
     "SplitHeads",
+    "State",
     "TemporalWindow",
     "Threshold",
     "TimeMix",

@@ -10,6 +10,9 @@ import numpy as np
 from ds2ta_deploy.errors import Problem, UnsupportedError
 from ds2ta_deploy.graph.intervals import IntArray, Interval
 
+#: What an op remembers from one time step to the next, by a word each.
+State = dict[str, IntArray]
+
 Dtype = Literal["uint8", "int16", "int32"]
 
 #: What each axis of a value counts: ``("time step", "sample", "token", "channel")``.
@@ -101,6 +104,28 @@ class Op(ABC):
     @abstractmethod
     def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
         """Compute the outputs; this is the op's meaning."""
+
+    def state_types(self, inputs: Sequence[ValueType]) -> dict[str, ValueType]:
+        """Return what the op remembers from one time step to the next, all zero before the first; nothing unless the class says so."""
+        return {}
+
+    def state_ranges(self, inputs: Sequence[Interval], outputs: Sequence[Interval]) -> dict[str, Interval]:
+        """Return intervals that hold what is remembered, given those of the op's inputs and outputs over the steps so far."""
+        return {}
+
+    def advance(self, now: int, state: State, *inputs: IntArray) -> tuple[tuple[IntArray, ...], State]:
+        """Compute the outputs of some time steps after others were computed before; :meth:`execute` begins at the first.
+
+        Args:
+            now: time steps, or chunks of them, that were computed before.
+            state: what was remembered then, as :meth:`state_types` says.
+            inputs: the op's inputs over the present time steps.
+
+        Returns:
+            The outputs over these steps, and what is remembered behind them.
+
+        """
+        return self.execute(*inputs), {}
 
     def infer_axes(self, inputs: Sequence[Axes]) -> tuple[Axes, ...]:
         """Return what the axes of the outputs count: as the first input's, unless the class says otherwise."""

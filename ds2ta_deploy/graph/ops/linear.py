@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2ta_deploy.graph.intervals import IntArray, Interval
-from ds2ta_deploy.graph.ops.base import Axes, Dtype, Op, ValueType, exact_matmul
+from ds2ta_deploy.graph.ops.base import Axes, Dtype, Op, State, ValueType, exact_matmul
 
 WeightArray = NDArray[np.signedinteger[Any]]
 
@@ -149,7 +149,38 @@ class Readout(Op):
 
     def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
         """Sum over time and tokens first (the same integers, fewer products)."""
-        return (exact_matmul(inputs[0].sum(axis=(0, 2)), self.weight.astype(np.int64).T) + self.bias,)
+        return (self.increment(inputs[0]) + self.bias,)
+
+    def state_types(self, inputs: Sequence[ValueType]) -> dict[str, ValueType]:
+        """``total``: the sum so far, without the bias."""
+        return {"total": ValueType((inputs[0].shape[1], self.weight.shape[0]), "int32")}
+
+    def advance(self, now: int, state: State, *inputs: IntArray) -> tuple[tuple[IntArray, ...], State]:
+        """Add to the sum so far; the output is the logits of all steps so far, with the bias of this op as it is."""
+        total = state["total"] + self.increment(inputs[0])
+        return (total + self.bias,), {"total": total}
+
+    def increment(self, inputs: IntArray) -> IntArray:
+        """Return what time steps add to the sum, ``[B, classes]``."""
+        return exact_matmul(inputs.sum(axis=(0, 2)), self.weight.astype(np.int64).T)
+
+    def bias_over(self, steps: int, of: int) -> NDArray[np.int32]:
+        """Return the bias of a sum over another number of steps: ``floor(bias steps / of + 1/2)``.
+
+        The real readout averages over time, so that its bias in units of the sum grows with the steps.
+
+        Args:
+            steps: over which is summed.
+            of: those that this op's bias was made for.
+
+        Raises:
+            OverflowError: when it needs more than 32 bits.
+
+        """
+        scaled = (2 * self.bias.astype(np.int64) * steps + of) // (2 * of)
+        if scaled.min() < -(2**31) or scaled.max() >= 2**31:
+            raise OverflowError(f"the bias of {self.name} over {steps} steps needs more than 32 bits")
+        return scaled.astype(np.int32)
 
     def infer_axes(self, inputs: Sequence[Axes]) -> tuple[Axes, ...]:
         """Samples and classes remain."""

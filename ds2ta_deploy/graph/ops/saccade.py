@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2ta_deploy.graph.intervals import IntArray, Interval
-from ds2ta_deploy.graph.ops.base import Dtype, Op, ValueType
+from ds2ta_deploy.graph.ops.base import Dtype, Op, State, ValueType
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +44,24 @@ class TimeMix(Op):
 
     def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
         """Sum step by step."""
-        steps = inputs[0].shape[0]
-        mixed: IntArray = (self.matrix.astype(np.int64) @ inputs[0].reshape(steps, -1)).reshape(inputs[0].shape)
-        return (mixed,)
+        return self.advance(0, {"past": inputs[0][:0]}, *inputs)[0]
+
+    def state_types(self, inputs: Sequence[ValueType]) -> dict[str, ValueType]:
+        """``past``: the inputs of all steps so far, the first in front; zero where there was none yet."""
+        return {"past": ValueType((len(self.matrix) - 1, *inputs[0].shape[1:]), "int32")} if len(self.matrix) > 1 else {}
+
+    def state_ranges(self, inputs: Sequence[Interval], outputs: Sequence[Interval]) -> dict[str, Interval]:
+        """Inputs, or zero."""
+        return {"past": inputs[0].with_zero()} if len(self.matrix) > 1 else {}
+
+    def advance(self, now: int, state: State, *inputs: IntArray) -> tuple[tuple[IntArray, ...], State]:
+        """Sum step by step."""
+        seen = np.concatenate([state.get("past", inputs[0][:0])[:now], inputs[0]])
+        rows: IntArray = self.matrix.astype(np.int64)[now : len(seen), : len(seen)]
+        mixed: IntArray = (rows @ seen.reshape(len(seen), -1)).reshape(inputs[0].shape)
+        past = np.zeros((len(self.matrix) - 1, *inputs[0].shape[1:]), np.int64)
+        past[: len(seen)] = seen[: len(past)]
+        return (mixed,), ({"past": past} if len(past) else {})
 
     def operands(self, place: tuple[int, ...], *inputs: IntArray) -> dict[str, IntArray]:
         """The past up to the present, and its weights."""
@@ -87,8 +102,12 @@ class Threshold(Op):
 
     def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
         """Compare."""
-        shape = (-1, *[1] * (inputs[0].ndim - 1))
-        return ((inputs[0] >= self.threshold.astype(np.int64).reshape(shape)).astype(np.int64),)
+        return self.advance(0, {}, *inputs)[0]
+
+    def advance(self, now: int, state: State, *inputs: IntArray) -> tuple[tuple[IntArray, ...], State]:
+        """Compare each step with its own threshold."""
+        threshold = self.threshold.astype(np.int64)[now : now + len(inputs[0])].reshape(-1, *[1] * (inputs[0].ndim - 1))
+        return ((inputs[0] >= threshold).astype(np.int64),), {}
 
     def operands(self, place: tuple[int, ...], *inputs: IntArray) -> dict[str, IntArray]:
         """The value and the step's threshold."""

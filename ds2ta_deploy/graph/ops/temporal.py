@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2ta_deploy.graph.intervals import IntArray, Interval
-from ds2ta_deploy.graph.ops.base import Dtype, Op, ValueType
+from ds2ta_deploy.graph.ops.base import Dtype, Op, State, ValueType
+
+#: Steps over which a membrane's bounds are followed one by one; where they still widen then, a bound for all times takes over.
+_FOLLOWED = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +95,25 @@ class TemporalWindow(Op):
 
     def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
         """Add the attenuated history to the present, step by step."""
-        products = inputs[0]
-        current = self._attenuate(products, 0) + (self.bias.astype(np.int64) << self.guard_bits)
-        for lag in range(1, min(self.taps, products.shape[0])):
-            current[lag:] += self._attenuate(products[:-lag], lag)
-        return (current,)
+        return self.advance(0, {"history": np.zeros((0, *inputs[0].shape[1:]), np.int64)}, *inputs)[0]
+
+    def state_types(self, inputs: Sequence[ValueType]) -> dict[str, ValueType]:
+        """``history``: the products of the last TAW - 1 steps, the oldest first; silent ones before the first step."""
+        return {"history": ValueType((self.taps - 1, *inputs[0].shape[1:]), "int32")} if self.taps > 1 else {}
+
+    def state_ranges(self, inputs: Sequence[Interval], outputs: Sequence[Interval]) -> dict[str, Interval]:
+        """Products, or zero."""
+        return {"history": inputs[0].with_zero()} if self.taps > 1 else {}
+
+    def advance(self, now: int, state: State, *inputs: IntArray) -> tuple[tuple[IntArray, ...], State]:
+        """Add the attenuated history to the present, step by step."""
+        history = state.get("history", inputs[0][:0])
+        products, before = np.concatenate([history, inputs[0]]), len(history)
+        current = self._attenuate(inputs[0], 0) + (self.bias.astype(np.int64) << self.guard_bits)
+        for lag in range(1, min(self.taps, len(products))):
+            reached = max(0, lag - before)  # the first of the present steps that has so long a past
+            current[reached:] += self._attenuate(products[before + reached - lag : len(products) - lag], lag)
+        return (current,), ({"history": products[len(products) - (self.taps - 1) :]} if self.taps > 1 else {})
 
     def operands(self, place: tuple[int, ...], *inputs: IntArray) -> dict[str, IntArray]:
         """The products in reach, the present first, the channel's bias, and the window."""
@@ -158,8 +175,8 @@ class Lif(Op):
         """Follow both bounds over T steps: what is carried over stayed below the threshold."""
         current, limit = inputs[0], self.threshold.astype(np.int64) - 1
         low, high = current.per_channel(self.threshold.shape[0])
-        widest = Interval.of(low, high)
-        for _ in range((types[0].shape[0] or 1) - 1):
+        widest, further = Interval.of(low, high), (types[0].shape[0] or 1) - 1
+        for _ in range(min(further, _FOLLOWED)):
             before = widest
             widest = Interval.of(
                 current.low + np.minimum(self._leak(widest.low), 0),
@@ -167,8 +184,21 @@ class Lif(Op):
             )
             if np.array_equal(widest.low, before.low) and np.array_equal(widest.high, before.high):
                 break  # the bounds only ever widen: this is all there is
+        else:
+            widest = self._after(further + 1, current, widest) if further > _FOLLOWED else widest
         fires = (widest.high > limit).astype(np.int64)
         return Interval.of(np.zeros_like(fires), fires), self._widen_for_leak(widest)
+
+    def _after(self, steps: int, current: Interval, followed: Interval) -> Interval:
+        """Bound the membrane after very many steps without following each.
+
+        What is carried over is below the threshold, so that the upper bound is final. The lower one obeys ``V' >= I + a V - 1``
+        with the leak a, so that ``V >= (I - 1) / (1 - a)``; without any leak it falls by I a step.
+        """
+        falling, kept = np.minimum(current.low, 0), 2**self.leak_shift - self.leak_numerator
+        low = -((-(falling - 1) * 2**self.leak_shift) // kept) - 1 if kept else falling * steps
+        most = current.high + np.maximum(self._leak(self.threshold.astype(np.int64) - 1), 0)
+        return Interval.of(np.minimum(followed.low, low), np.maximum(followed.high, most))
 
     def _widen_for_leak(self, membrane: Interval) -> Interval:
         """Include ``V * leak_numerator`` before its shift, which the accumulator must hold too."""
@@ -181,14 +211,27 @@ class Lif(Op):
 
     def execute(self, *inputs: IntArray) -> tuple[IntArray, ...]:
         """Run all T steps."""
-        current = inputs[0]
+        return self.advance(0, {"carried": np.zeros_like(inputs[0][0])}, *inputs)[0]
+
+    def state_types(self, inputs: Sequence[ValueType]) -> dict[str, ValueType]:
+        """``carried``: what the last membrane hands on, after reset and leak."""
+        return {"carried": ValueType(inputs[0].shape[1:], "int32")}
+
+    def state_ranges(self, inputs: Sequence[Interval], outputs: Sequence[Interval]) -> dict[str, Interval]:
+        """A membrane that did not fire, leaked; or zero."""
+        membrane, limit = outputs[1], self.threshold.astype(np.int64) - 1
+        low = np.minimum(membrane.low, 0) // max(self.leak_numerator, 1)  # before what _widen_for_leak included
+        return {"carried": Interval.of(self._leak(low), self._leak(np.minimum(membrane.high, limit))).with_zero()}
+
+    def advance(self, now: int, state: State, *inputs: IntArray) -> tuple[tuple[IntArray, ...], State]:
+        """Run step after step."""
+        current, carried = inputs[0], state["carried"]
         membrane, spikes = np.empty_like(current), np.empty_like(current)
-        carried: IntArray = np.zeros_like(current[0])
         for t in range(current.shape[0]):
             membrane[t] = carried + current[t]
             spikes[t] = membrane[t] >= self.threshold
             carried = self._leak(np.where(spikes[t] == 1, 0, membrane[t]))
-        return spikes, membrane
+        return (spikes, membrane), {"carried": carried}
 
     def operands(self, place: tuple[int, ...], *inputs: IntArray) -> dict[str, IntArray]:
         """What the membrane kept after reset and leak, the current, the channel's threshold."""

@@ -1,0 +1,65 @@
+"""What every engine's step form must hold: T steps are the sequence of T steps, and a state is all there is to know."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from builders import assert_fires, trace_of
+from numpy.typing import NDArray
+from support import assert_all_equal
+
+from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.graph.stepping import StepForm, over_frames
+from ds2ta_deploy.runtimes.base import Trace
+from ds2ta_deploy.runtimes.reference import ReferenceStepper
+from ds2ta_deploy.runtimes.run_state import state_from_bytes, state_to_bytes
+from ds2ta_deploy.runtimes.stepper import Stepper
+
+#: Begins a run: step form, batch, wanted values.
+Begin = Callable[[StepForm, int, Sequence[str]], Stepper]
+
+
+def frames_for(graph: Graph, steps: int, batch: int = 2, seed: int = 11) -> NDArray[np.uint8]:
+    """Return another picture for every step, ``[steps, batch, H, W, C]``."""
+    shape = graph.input_type.shape[-3:]
+    return np.random.default_rng(seed).integers(0, 256, (steps, batch, *shape), dtype=np.uint8)
+
+
+def run_frames(stepper: Stepper, frames: NDArray[np.uint8]) -> Trace:
+    """Step through the frames; return the wanted values over all steps, and the logits."""
+    blocks = [block for frame in frames if (block := stepper.step(frame)) is not None]
+    values = {name: np.concatenate([block.values[name] for block in blocks]) for name in stepper.wanted}
+    return {**values, stepper.form.block.output: stepper.logits()}
+
+
+def assert_steps_are_the_sequence(begin: Begin, graph: Graph, steps: Sequence[int] = (1, 4, 10, 17), hidden: Sequence[str] = ()) -> None:
+    """For each T that the network can do: every value of the run equals the sequence's, whose neurons fire."""
+    form, compared = StepForm.of(graph), 0
+    wanted = [name for name in form.block.observable if name not in hidden]
+    for count in steps:
+        if count % form.span or (form.longest is not None and count > form.longest):
+            continue
+        frames = frames_for(graph, count)
+        expected = trace_of(over_frames(graph, count), frames)
+        if count >= 4:
+            assert_fires(expected)
+        assert_all_equal({name: expected[name] for name in wanted}, run_frames(begin(form, 2, wanted), frames))
+        compared += 1
+    assert compared > 0
+
+
+def assert_resumes(begin: Begin, graph: Graph, steps: int = 10) -> None:
+    """A state is what the reference's is, and a run that begins with it on any engine goes on as if nothing had been."""
+    form = StepForm.of(graph)
+    steps = steps if form.longest is None else form.longest
+    frames = frames_for(graph, steps, seed=12)
+    expected = run_frames(ReferenceStepper(form, 2), frames)
+    for middle in {1, steps // 2, steps - 1}:
+        first, reference = begin(form, 2, ()), ReferenceStepper(form, 2)
+        for frame in frames[:middle]:
+            first.step(frame)
+            reference.step(frame)
+        saved = state_to_bytes(first.state(), form)
+        assert saved == state_to_bytes(reference.state(), form)
+        for again in (first, begin(form, 2, ()), ReferenceStepper(form, 2)):
+            again.resume(state_from_bytes(saved, form))
+            assert_all_equal(expected, run_frames(again, frames[middle:]))
