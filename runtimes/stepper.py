@@ -1,7 +1,7 @@
 """A runtime step by step: frames in, logits out whenever asked, and a state that can be put aside and taken up again."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -86,24 +86,33 @@ class Stepper(ABC):
             What was computed; None while a chunk is not full.
 
         Raises:
-            InputError: DS2TA-120 or 121 when the frame does not fit.
+            InputError: DS2TA-120 or 121 when the frame does not fit, or is one of another number of samples.
             UsageError: DS2TA-520 when the run may not become longer, DS2TA-521 when the sum may not. Nothing is done then.
 
         """
-        check_input(frame, ValueType((None, *self._frame_shape), "uint8"), self.form.block.input_name)
-        if frame.shape[0] != self.batch:
-            raise UsageError(Problem("DS2TA-522", f"is a frame of {frame.shape[0]} samples, the run has {self.batch}"))
-        self._require_room(len(self._pending) + 1)
-        self._pending.append(frame.copy())
-        if len(self._pending) < self.form.span:
-            return None
-        made = self._advance(np.stack(self._pending))
-        self._pending.clear()
-        increment = made.pop(self.form.block.output)
-        self._taken += self.form.span
-        self._summed += self.form.span
-        self._total += increment
-        return Block(self.form.span, increment.astype(np.int32, copy=False), made)
+        blocks = self.steps(frame[None])
+        return blocks[0] if blocks else None
+
+    def steps(self, frames: NDArray[np.uint8]) -> list[Block]:
+        """Take several frames, uint8 ``[steps, B, H, W, C]``; errors as :meth:`step`. Engines that are slow to start take them at once.
+
+        Returns:
+            What was computed, a block for each of the network's :attr:`StepForm.span` frames.
+
+        """
+        check_input(frames, ValueType((None, self.batch, *self._frame_shape), "uint8"), self.form.block.input_name)
+        self._require_room(len(self._pending) + len(frames))
+        self._pending += [frame.copy() for frame in frames]
+        whole = len(self._pending) // self.form.span * self.form.span
+        blocks = []
+        for made in self._blocks(np.array(self._pending[:whole], np.uint8)) if whole else ():
+            increment = made.pop(self.form.block.output)
+            del self._pending[: self.form.span]
+            self._taken += self.form.span
+            self._summed += self.form.span
+            self._total += increment
+            blocks.append(Block(self.form.span, increment.astype(np.int32, copy=False), made))
+        return blocks
 
     def logits(self) -> NDArray[np.int32]:
         """Return the logits of the steps that are summed up, int32 ``[B, classes]``: their sum and the bias for so many."""
@@ -128,6 +137,11 @@ class Stepper(ABC):
         self._taken, self._summed, self._total = state.taken, state.summed, state.total.astype(np.int64)
         self._pending = [frame.copy() for frame in state.pending]
         self._remember(state.taken, state.remembered)
+
+    def _blocks(self, frames: NDArray[np.uint8]) -> Iterator[Trace]:
+        """Compute some blocks, one behind the other; as :meth:`_advance`."""
+        for begin in range(0, len(frames), self.form.span):
+            yield self._advance(frames[begin : begin + self.form.span])
 
     @abstractmethod
     def _advance(self, frames: NDArray[np.uint8]) -> Trace:

@@ -26,7 +26,7 @@ def frames_for(graph: Graph, steps: int, batch: int = 2, seed: int = 11) -> NDAr
 
 def run_frames(stepper: Stepper, frames: NDArray[np.uint8]) -> Trace:
     """Step through the frames; return the wanted values over all steps, and the logits."""
-    blocks = [block for frame in frames if (block := stepper.step(frame)) is not None]
+    blocks = stepper.steps(frames)
     values = {name: np.concatenate([block.values[name] for block in blocks]) for name in stepper.wanted}
     return {**values, stepper.form.block.output: stepper.logits()}
 
@@ -55,9 +55,8 @@ def assert_resumes(begin: Begin, graph: Graph, steps: int = 10) -> None:
     expected = run_frames(ReferenceStepper(form, 2), frames)
     for middle in {1, steps // 2, steps - 1}:
         first, reference = begin(form, 2, ()), ReferenceStepper(form, 2)
-        for frame in frames[:middle]:
-            first.step(frame)
-            reference.step(frame)
+        first.steps(frames[:middle])
+        reference.steps(frames[:middle])
         saved = state_to_bytes(first.state(), form)
         assert saved == state_to_bytes(reference.state(), form)
         for again in (first, begin(form, 2, ()), ReferenceStepper(form, 2)):

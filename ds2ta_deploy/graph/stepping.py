@@ -118,6 +118,14 @@ def readout_of(graph: Graph) -> ops.Readout:
     raise UnsupportedError(Problem("DS2TA-262", "is made by no readout: nothing can be said step by step", graph.output))
 
 
+def _sum_range(readout: ops.Readout, block: BlockGraph, steps: int, bias: NDArray[np.int32]) -> Interval:
+    """Return what the readout can give over so many steps, with this bias."""
+    (name,) = readout.inputs
+    kind = block.types[name]
+    summed = ValueType((steps, *kind.shape[1:]), kind.dtype)
+    return replace(readout, bias=bias).infer_ranges([block.ranges[name]], [summed])[0]
+
+
 @dataclass(frozen=True, eq=False)
 class StepForm:
     """A network step by step: state in, a block of frames in, state out.
@@ -153,17 +161,24 @@ class StepForm:
             fields = (frames.name, frames.input_name, frames.input_type, made, frames.output, frames.output_scale, frames.facts)
             return BlockGraph(*fields, longest=longest, longest_sum=longest_sum)
 
-        def holds(longest: int, longest_sum: int) -> bool:
+        def holds(longest: int) -> bool:
             try:
-                prove(block(longest, longest_sum), profile_of(graph))
+                prove(block(longest, 1), profile_of(graph))
             except (UnsupportedError, OverflowError):
                 return False
             return True
 
         longest = len(next(iter(_weighted_steps(full.values())))) if full else ENDLESS
-        longest = _largest(lambda steps: holds(steps, 1), trained, longest)
-        longest_sum = _largest(lambda steps: holds(longest, steps), trained, longest)
-        return cls(graph, block(longest, longest_sum), trained)
+        longest = _largest(holds, trained, longest)
+        proven, bits = block(longest, 1), profile_of(graph).state_bits
+
+        def fits(steps: int) -> bool:
+            try:
+                return _sum_range(readout, proven, steps, readout.bias_over(steps, trained)).bits <= bits
+            except OverflowError:
+                return False
+
+        return cls(graph, block(longest, _largest(fits, trained, longest)), trained)
 
     @property
     def span(self) -> int:
@@ -214,10 +229,7 @@ class StepForm:
     def sum_range(self, steps: int) -> Interval:
         """Return what the readout's sum over so many steps can be, without the bias."""
         readout = readout_of(self.block)
-        (name,) = readout.inputs
-        kind = self.block.types[name]
-        unbiased = replace(readout, bias=np.zeros_like(readout.bias))
-        return unbiased.infer_ranges([self.block.ranges[name]], [ValueType((steps, *kind.shape[1:]), kind.dtype)])[0]
+        return _sum_range(readout, self.block, steps, np.zeros_like(readout.bias))
 
     def bias_over(self, steps: int) -> NDArray[np.int32]:
         """Return the readout's bias for a sum over so many steps, ``[classes]``."""

@@ -78,10 +78,21 @@ def test_frames_that_do_not_fit_are_refused(small_graph):
         run.step(frame.astype(np.int32))
     with pytest.raises(InputError, match="DS2TA-121"):
         run.step(frame[:, 1:])
-    with pytest.raises(UsageError, match="DS2TA-522"):
+    with pytest.raises(InputError, match="DS2TA-121"):
         run.step(frame[:1])
 
 
 def test_an_unknown_value_is_refused(small_graph):
     with pytest.raises(UsageError, match="DS2TA-505"):
         ReferenceStepper(StepForm.of(small_graph), 1, ["nothing"])
+
+
+def test_frames_at_once_or_one_by_one(stream_graph):
+    form, frames = StepForm.of(stream_graph), frames_for(stream_graph, 4)
+    one, all_at_once = ReferenceStepper(form, 2), ReferenceStepper(form, 2)
+    assert [one.step(frame) is None for frame in frames[:3]] == [True, False, True]
+    assert len(all_at_once.steps(frames[:3])) == 1
+    assert (one.waiting, one.taken) == (all_at_once.waiting, all_at_once.taken) == (1, 2)
+    one.step(frames[3])
+    assert len(all_at_once.steps(frames[3:])) == 1
+    assert (one.logits() == all_at_once.logits()).all()
