@@ -146,6 +146,20 @@ def _step_reference(artifact: Artifact, _options: RuntimeOptions, batch: int, wa
     return ReferenceStepper(StepForm.of(artifact.graph), batch, wanted)
 
 
+def _step_lava(artifact: Artifact, options: RuntimeOptions, batch: int, wanted: Sequence[str]) -> "Stepper":
+    from ds2ta_deploy.runtimes.lava_process import LavaRuntime
+    from ds2ta_deploy.runtimes.lava_steps import LavaSteps
+
+    return LavaSteps(LavaRuntime.from_artifact(artifact, options.lava_python), StepForm.of(artifact.graph), batch, wanted)
+
+
+def _step_lava_stepper(artifact: Artifact, _options: RuntimeOptions, batch: int, wanted: Sequence[str]) -> "Stepper":
+    from ds2ta_deploy.runtimes.lava_process import LavaStepperRuntime
+    from ds2ta_deploy.runtimes.lava_steps import LavaStepperSteps
+
+    return LavaStepperSteps(LavaStepperRuntime.from_artifact(artifact), StepForm.of(artifact.graph), batch, wanted)
+
+
 def _open_pytorch(artifact: Artifact, options: RuntimeOptions) -> Runtime:
     from ds2ta_deploy.runtimes.pytorch import open_quantized
 
@@ -276,9 +290,17 @@ RUNTIMES: dict[str, RuntimeInfo] = {
             executes="c",
             built=_compiler_is_there,
         ),
-        RuntimeInfo("lava", "Lava's simulator on the exported process graph", ("lava",), _LAVA, _open_lava, executes="lava"),
         RuntimeInfo(
-            "lava-stepper", "the exported process graph in NumPy, step by step", ("numpy",), _BASE, _open_lava_stepper, executes="lava"
+            "lava", "Lava's simulator on the exported process graph", ("lava",), _LAVA, _open_lava, executes="lava", step=_step_lava
+        ),
+        RuntimeInfo(
+            "lava-stepper",
+            "the exported process graph in NumPy, step by step",
+            ("numpy",),
+            _BASE,
+            _open_lava_stepper,
+            executes="lava",
+            step=_step_lava_stepper,
         ),
     )
 }

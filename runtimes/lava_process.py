@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -26,6 +27,24 @@ START_SECONDS, STEP_SECONDS = 120.0, 2.0
 
 #: Seconds after its own deadline until the supervising process is ended from outside.
 _GRACE = 30.0
+
+
+#: Under which the package's files say how many time steps were taken.
+TAKEN = "time steps taken"
+
+
+@dataclass(frozen=True, eq=False)
+class Left:
+    """What a run leaves behind.
+
+    Attributes:
+        taken: time steps, those of earlier runs included.
+        remembered: name of an op's first output -> what it remembers.
+
+    """
+
+    taken: int
+    remembered: dict[str, NDArray[np.integer]]
 
 
 class LavaStepperRuntime(Runtime):
@@ -91,15 +110,46 @@ class LavaStepperRuntime(Runtime):
         self._require_visible(wanted)
         samples = inputs.shape[self._graph.input_type.shape.index(None)]
         steps = max(kind.shape[0] or 1 for name, kind in self._graph.types.items() if name != self._graph.output)
-        deadline = START_SECONDS + STEP_SECONDS * samples * steps if self._deadline is None else self._deadline
         with tempfile.TemporaryDirectory(prefix="ds2ta-lava-") as folder:
-            given, made = Path(folder, "inputs.npz"), Path(folder, "trace.npz")
-            arrays: dict[str, Any] = {self._graph.input_name: inputs}
-            np.savez(given, **arrays)
-            command = [*self._command(), str(given), str(made), "--engine", self.engine, "--deadline", str(deadline)]
-            self._run([*command, "--parent", str(os.getpid()), "--values", *wanted], Path(folder, "errors"), deadline + _GRACE)
-            with np.load(made) as file:
-                return {name: file[name] for name in dict.fromkeys([*wanted, self._graph.output])}
+            return self._execute(Path(folder), inputs, wanted, samples * steps)
+
+    def trace_frames(self, frames: NDArray[np.uint8], wanted: Sequence[str], begin: Left | None) -> tuple[Trace, Left]:
+        """Run frames ``[T, B, H, W, C]`` of any number, from the beginning or from what an earlier run left behind.
+
+        Returns:
+            The wanted values; the network's output in every time step, ``[T, B, classes]``, as the sum of these frames without
+            the bias; and what is left behind.
+
+        Raises:
+            UsageError: DS2TA-512 when Lava's own processes run a part of the network: they keep to themselves what they remember.
+            Ds2taError: as :meth:`trace`.
+
+        """
+        self._require_visible(wanted)
+        if self.hidden:
+            what = "runs a part of the network on Lava's own processes, which keep to themselves what they remember"
+            raise UsageError(Problem("DS2TA-512", what, self.name, "use lava-stepper"))
+        with tempfile.TemporaryDirectory(prefix="ds2ta-lava-") as folder:
+            given, kept = Path(folder, "begin.npz"), Path(folder, "kept.npz")
+            options = ["--keep", str(kept)]
+            if begin is not None:
+                arrays: dict[str, Any] = {TAKEN: np.int64(begin.taken), **begin.remembered}
+                np.savez(given, **arrays)
+                options += ["--begin", str(given)]
+            trace = self._execute(Path(folder), frames, wanted, frames.shape[0] * frames.shape[1], options)
+            with np.load(kept) as file:
+                return trace, Left(int(file[TAKEN]), {name: file[name] for name in file.files if name != TAKEN})
+
+    def _execute(self, folder: Path, inputs: NDArray[np.uint8], wanted: Sequence[str], steps: int, options: Sequence[str] = ()) -> Trace:
+        """Run the package's command on the inputs."""
+        deadline = START_SECONDS + STEP_SECONDS * steps if self._deadline is None else self._deadline
+        given, made = folder / "inputs.npz", folder / "trace.npz"
+        arrays: dict[str, Any] = {self._graph.input_name: inputs}
+        np.savez(given, **arrays)
+        command = [*self._command(), str(given), str(made), "--engine", self.engine, "--deadline", str(deadline), *options]
+        self._run([*command, "--parent", str(os.getpid()), "--values", *wanted], folder / "errors", deadline + _GRACE)
+        with np.load(made) as file:
+            return {name: file[name] for name in dict.fromkeys([*wanted, self._graph.output])}
 
     def _require_visible(self, wanted: Sequence[str]) -> None:
         """Raise UsageError for every wanted value that a stock process computes in another form and does not show."""

@@ -104,11 +104,12 @@ def progress(description: str, total: int) -> "Iterator[Progress]":
         yield lambda done: bar.update(task, completed=done)
 
 
-def parity_table(report: "ParityReport") -> "Table":
-    """Show how each runtime compares."""
+def parity_table(report: "ParityReport", how: str = "") -> "Table":
+    """Show how each runtime compares; ``how`` says what is special about the run."""
     from rich.table import Table
 
-    table = Table("runtime", "values", "integers compared", "different", title=f"Parity on {report.samples} samples", title_justify="left")
+    title = f"Parity on {report.samples} samples{f', {how}' if how else ''}"
+    table = Table("runtime", "values", "integers compared", "different", title=title, title_justify="left")
     for column in table.columns[1:]:
         column.justify = "right"
     table.add_row(f"{report.baseline} (baseline)", f"{len(report.hashes)}", "", "")

@@ -1,7 +1,7 @@
 """``ds2ta verify``."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,18 @@ from ds2ta_deploy.cli.options import (
     say,
 )
 
+if TYPE_CHECKING:
+    from ds2ta_deploy.artifact import Artifact
+
+
+def _numbers(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[int, ...]:
+    """Read numbers with commas between them."""
+    if text is None:
+        return ()
+    if not all(part.strip().isdigit() for part in text.split(",")):
+        raise click.BadParameter(f"{text!r} is not numbers with commas between them")
+    return tuple(dict.fromkeys(int(part) for part in text.split(",")))
+
 
 @click.command("verify", epilog="Example: ds2ta verify OUT --runtime onnxruntime --values all")
 @artifact_argument
@@ -36,6 +48,12 @@ from ds2ta_deploy.cli.options import (
     help="populations: spikes, counts, logits. all: currents, membranes and attention maps too.  "
     "[default: populations; all when files are modified]",
 )
+@click.option(
+    "--steps",
+    metavar="T[,T...]",
+    callback=_numbers,
+    help="Compare the step forms instead, over so many time steps each, with the sequence of as many: 1,4,17.",
+)
 @allow_modified_option
 @lava_python_option
 @json_option
@@ -45,6 +63,7 @@ def command(
     inputs: Path | None,
     checkpoint: Path | None,
     values: Any,
+    steps: tuple[int, ...],
     allow_modified: bool,
     lava_python: Path | None,
     as_json: bool,
@@ -60,6 +79,9 @@ def command(
     opened = Artifact.open(artifact, allow_modified=allow_modified)
     for name in opened.modified:
         say(f"{name} is not the file that was exported; going on", warning=True)
+    if steps:
+        _verify_steps(opened, steps, runtime, inputs, checkpoint, values, lava_python, as_json)
+        return
     axis = opened.graph.input_type.shape.index(None)
     pixels = None if inputs is None else read_data(inputs).images
     total = (golden_inputs(opened) if pixels is None else pixels).shape[axis] if pixels is None or pixels.ndim > axis else 0
@@ -76,5 +98,39 @@ def command(
         if names is None and checkpoint is None:
             say("the runtime torch was left out: it needs --checkpoint")
     report.raise_on_difference()
+    if not as_json:
+        say("every integer is equal")
+
+
+def _verify_steps(
+    artifact: "Artifact",
+    steps: tuple[int, ...],
+    runtime: tuple[str, ...],
+    inputs: Path | None,
+    checkpoint: Path | None,
+    values: Any,
+    lava_python: Path | None,
+    as_json: bool,
+) -> None:
+    from ds2ta_deploy.datasets import read_data
+    from ds2ta_deploy.errors import Problem, UsageError
+    from ds2ta_deploy.step_verification import verify_steps
+
+    if checkpoint is not None:
+        raise UsageError(Problem("DS2TA-525", "the PyTorch model runs for the time steps it was trained for", mend="leave --steps out"))
+    names = None if not runtime or "all" in runtime else runtime
+    pixels = None if inputs is None else read_data(inputs).images
+    reports = dict[int, Any]()
+    with progress(f"verifying {artifact.path.name} step by step", len(steps)) as tell:
+        for number, count in enumerate(steps, 1):
+            reports |= verify_steps(artifact, [count], names, inputs=pixels, lava_python=lava_python, values=values)
+            tell(number)
+    if as_json:
+        print_json({"steps": [{"time_steps": count, **parity_json(report)} for count, report in reports.items()]})
+    else:
+        for count, report in reports.items():
+            print_table(parity_table(report, f"{count} time step{'s' * (count > 1)}, one by one"))
+    for report in reports.values():
+        report.raise_on_difference()
     if not as_json:
         say("every integer is equal")

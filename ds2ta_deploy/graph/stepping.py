@@ -174,7 +174,7 @@ class StepForm:
 
         def fits(steps: int) -> bool:
             try:
-                return _sum_range(readout, proven, steps, readout.bias_over(steps, trained)).bits <= bits
+                return _sum_range(readout_of(proven), proven, steps, readout.bias_over(steps, trained)).bits <= bits
             except OverflowError:
                 return False
 

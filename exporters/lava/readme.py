@@ -17,6 +17,10 @@ first. `--engine stepper` computes the same integers with NumPy alone. `python -
 (lava-nc 0.10.0 is the last release and declares Python 3.10 only; the package mends the one line that later versions
 reject while it is being imported, hence the second line's options.)
 
+Time may be as long as one likes: with `--keep LEFT.npz` the inputs are frames `[T, B, H, W, C]` of any T (for a still picture's
+network, too), and what is remembered behind the last one is written to that file; `--begin LEFT.npz` goes on from it. The logits
+are then the sums of the run's own frames so far, in every time step, without the bias (`ds2ta_lava/remembering.py`).
+
 Lava's simulator checks what the processes compute. Nothing here was run on a chip.
 
 ## Files

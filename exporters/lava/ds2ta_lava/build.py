@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import shim, stock
+from .cell import Cell
 from .network import Network, Process
 from .schedule import Schedule
 
@@ -29,6 +30,8 @@ class Recording:
         pixels: .npy file of all samples.
         failures: directory for tracebacks.
         steps: model steps of all samples together.
+        cells: name of a process -> its arithmetic.
+        kept: name of an op's first output -> file that what it remembers at a sample's end is appended to.
 
     """
 
@@ -36,6 +39,8 @@ class Recording:
     pixels: Path
     failures: Path
     steps: int
+    cells: Mapping[str, Cell]
+    kept: Mapping[str, Path]
 
 
 def build(network: Network, recording: Recording) -> Any:
@@ -113,13 +118,14 @@ def _leaf(network: Network, process: Process, schedule: Schedule, recording: Rec
     return kind, {
         **common,
         "kind": process.kind,
-        "cell": network.cell(process),
+        "cell": recording.cells[process.name] if process.name in recording.cells else network.cell(process),
         "time_steps": network.time_steps,
         "start": schedule.start[process.name],
         "delay": process.delay,
         "lags": schedule.lags(process),
         "steps": recording.steps,
         "record": {name: (recording.files[name], values[name].dtype, values[name].steps) for name in recorded if name in recording.files},
+        "kept": {step.outputs[0]: recording.kept[step.outputs[0]] for step in process.steps if step.outputs[0] in recording.kept},
         "failures": recording.failures,
         "pixels": recording.pixels,
         "still": network.still,

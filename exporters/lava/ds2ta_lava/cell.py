@@ -18,6 +18,7 @@ import numpy as np
 from . import arithmetic
 from .arithmetic import IntArray, NetworkError, Tensor, check_bits
 from .check import check_value
+from .memory import remembered_by
 from .timing import span_behind
 
 #: What a value is in each time step of a block; a value in chunks has fewer, a still one has one.
@@ -64,6 +65,7 @@ class Cell:
         wide: names of the values that are state (sums, currents, membranes, logits): checked against ``state_bits``.
         state_bits: bits of the state.
         stored: name of a value -> shape of one sample in one step, storage type; what is computed has to be that.
+        begin: what each sample remembers before its first step, by the number of the op (see ``remembering``); nothing by default.
 
     """
 
@@ -71,19 +73,26 @@ class Cell:
     wide: frozenset[str]
     state_bits: int
     stored: Mapping[str, tuple[tuple[int, ...], str]] = field(default_factory=dict)
+    begin: Sequence[Mapping[int, Any]] = ()
     _memory: dict[int, Any] = field(default_factory=dict)
     _still: dict[str, IntArray] = field(default_factory=dict)
     _waiting: list[Mapping[str, Tensor]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Find out how many time steps a block has."""
+        """Find out how many time steps a block has, and begin with the first sample."""
         self.block = block_steps(self.steps)
+        self.reset()
 
-    def reset(self) -> None:
+    def reset(self, sample: int = 0) -> None:
         """Forget membranes, window histories, running sums: the next step is the first of a sample."""
         self._memory.clear()
+        self._memory.update(self.begin[sample] if self.begin else {})
         self._still.clear()
         self._waiting.clear()
+
+    def remembered(self) -> dict[str, IntArray]:
+        """Return what is remembered behind the last block, by the name of the op's first output (see ``remembering``)."""
+        return remembered_by(self.steps, self._memory)
 
     def advance(self, inputs: Mapping[str, Tensor]) -> dict[str, Series]:
         """Take one time step of what arrives; compute, when with it a block is whole.

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .arithmetic import Tensor
+from .cell import Cell
 from .network import Network
 
 
-def run(network: Network, inputs: NDArray[Any], wanted: Sequence[str]) -> dict[str, NDArray[np.integer[Any]]]:
+def run(
+    network: Network, inputs: NDArray[Any], wanted: Sequence[str], given: Mapping[str, Cell] | None = None
+) -> dict[str, NDArray[np.integer[Any]]]:
     """Run all samples at once and return the wanted values and always the output.
+
+    Args:
+        network: what to run.
+        inputs: uint8.
+        wanted: names of values.
+        given: name of a process -> its arithmetic, which may begin with something remembered; new ones by default.
 
     There is no clock here: a process computes as soon as a time step of all that it receives is there. What waits for
     a slower one waits in a queue, and is met in order.
@@ -25,7 +34,8 @@ def run(network: Network, inputs: NDArray[Any], wanted: Sequence[str]) -> dict[s
     """
     network.check_wanted(wanted)
     samples = network.arrange(inputs)
-    cells = [(process, network.cell(process), {name: deque[Tensor]() for name in process.inputs}) for process in network.processes]
+    given = {process.name: network.cell(process) for process in network.processes} if given is None else given
+    cells = [(process, given[process.name], {name: deque[Tensor]() for name in process.inputs}) for process in network.processes]
     kept: dict[str, list[NDArray[np.integer[Any]]]] = {name: [] for name in (*wanted, network.output)}
     for step in range(network.time_steps):
         sent: dict[str, list[Tensor]] = {network.input_name: [samples if network.still else samples[:, step]]}

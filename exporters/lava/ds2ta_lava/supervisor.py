@@ -38,7 +38,14 @@ class WorkerError(RuntimeError):
 
 
 def run(
-    network: Path, inputs: NDArray[Any], wanted: Sequence[str], *, deadline: float, parent: int | None = None
+    network: Path,
+    inputs: NDArray[Any],
+    wanted: Sequence[str],
+    *,
+    deadline: float,
+    parent: int | None = None,
+    begin: Path | None = None,
+    keep: Path | None = None,
 ) -> dict[str, NDArray[np.integer[Any]]]:
     """Run the network in ``network`` on Lava and return the wanted values and always the output.
 
@@ -48,6 +55,8 @@ def run(
         wanted: names of values.
         deadline: seconds after which the run is given up.
         parent: the process that started this one; the run is given up when it is gone.
+        begin: file of what an earlier run left behind; with it, or ``keep``, the inputs are frames, any number of them.
+        keep: file to write what this run leaves behind.
 
     Raises:
         WorkerError: whatever went wrong; no process and no shared memory is left.
@@ -56,9 +65,14 @@ def run(
     job = Path(tempfile.mkdtemp(prefix="ds2ta-lava-"))
     try:
         (job / "failures").mkdir()
-        (job / "job.json").write_text(json.dumps({"network": str(network.resolve()), "wanted": list(wanted)}), encoding="utf-8")
+        settings = {"network": str(network.resolve()), "wanted": list(wanted), "frames": bool(begin or keep)}
+        (job / "job.json").write_text(json.dumps(settings), encoding="utf-8")
+        if begin is not None:
+            shutil.copyfile(begin, job / "begin.npz")
         np.save(job / "inputs.npy", inputs)
         _work(job, deadline, parent)
+        if keep is not None:
+            shutil.copyfile(job / "kept.npz", keep)
         with np.load(job / "trace.npz") as file:
             return {name: file[name] for name in file.files}
     finally:

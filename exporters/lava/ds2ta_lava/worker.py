@@ -20,7 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+from . import remembering
 from .arithmetic import NetworkError
+from .cell import Cell
 from .network import Network, read_network
 from .schedule import Schedule
 
@@ -90,7 +92,13 @@ def run(job: Path) -> None:
     inner = sorted(network.hidden.intersection(wanted))
     if inner:
         raise NetworkError(f"inside Lava's own processes, which do not show it; the stepper does: {', '.join(inner)}")
-    samples = network.arrange(np.load(job / "inputs.npy", mmap_mode="r"))
+    inputs, taken, cells, kept = np.load(job / "inputs.npy", mmap_mode="r"), 0, dict[str, Cell](), dict[str, Path]()
+    if settings["frames"]:
+        network = remembering.over_frames(network, len(inputs))
+        taken, remembered = remembering.read(job / "begin.npz")
+        cells = remembering.cells(network, remembered, taken, inputs.shape[1])
+        kept = {name: job / f"kept-{index}.bin" for index, name in enumerate(remembering.shapes(network))}
+    samples = network.arrange(inputs)
     np.save(job / "pixels.npy", samples)
     files = {name: job / f"value-{index}.bin" for index, name in enumerate(wanted)}
     try:
@@ -99,12 +107,14 @@ def run(job: Path) -> None:
         give_reason(job, "missing", traceback.format_exc())
         raise
     steps = len(samples) * network.time_steps
-    root = build.build(network, build.Recording(files, job / "pixels.npy", job / "failures", steps))
+    root = build.build(network, build.Recording(files, job / "pixels.npy", job / "failures", steps, cells, kept))
     build.start(root)
     watch = Watch(job, active_children())
     watch.start()
     build.run_steps(root, steps + Schedule.of(network.processes).latency)
     watch.running = False
+    if kept:
+        remembering.write(job / "kept.npz", taken + network.time_steps, remembering.collect(network, kept, len(samples)))
     write_trace(job, network, files, len(samples))
     threading.Timer(_STOPPING, end_group).start()
     root.stop()

@@ -43,6 +43,7 @@ class Encoder(AbstractProcess):
         sends: name of the value on its out-port.
         shapes: shape of each in-port's value, then of the out-port's; on the wire all values are flat.
         record: name of a value -> (file, dtype, steps); what it computes of them is appended to the files.
+        kept: name of an op's first output -> file; what the op remembers at a sample's end is appended to it.
         failures: directory into which it writes the traceback of whatever goes wrong.
         pixels: .npy file of all samples, sample first.
         still: whether a sample is one picture, shown at every step.
@@ -106,7 +107,8 @@ class _LeafModel(PyLoihiProcessModel):
             step = self.time_step - 1 - self.parameters["start"]
             arrived = self.receive(step)
             if 0 <= step < self.parameters["steps"]:
-                self.unsent.extend(self.step(step % self.parameters["time_steps"], arrived))
+                sample, step_of_sample = divmod(step, self.parameters["time_steps"])
+                self.unsent.extend(self.step(sample, step_of_sample, arrived))
             if 0 <= step - self.parameters["delay"] < self.parameters["steps"]:
                 self.s_out.send(self.unsent.popleft().astype(np.int32).ravel())
             else:
@@ -128,19 +130,27 @@ class _LeafModel(PyLoihiProcessModel):
                 due[name] = queue.popleft().reshape(self.parameters["shapes"][port])
         return due
 
-    def step(self, step, arrived):
+    def step(self, sample, step, arrived):
         """Take one time step, the first of a sample with cleared state, and return what is to be sent of those that it completes."""
         cell, last = self.parameters["cell"], step == self.parameters["time_steps"] - 1
         if step == 0:
-            cell.reset()
+            cell.reset(sample)
         known = cell.advance(arrived)
         for name, (path, dtype, steps) in self.parameters["record"].items():
             series = known.get(name, [])
             for value in series if steps else series[-1:] if last else []:
-                if name not in self.files:
-                    self.files[name] = path.open("ab", buffering=0)
-                self.files[name].write(np.ascontiguousarray(value.astype(dtype)).tobytes())
+                self.write(name, path, value.astype(dtype))
+        if last and self.parameters["kept"]:
+            remembered = cell.remembered()
+            for name, path in self.parameters["kept"].items():
+                self.write(f"{name} remembers", path, remembered[name])
         return cell.sent(known, self.parameters["sends"])
+
+    def write(self, name, path, value):
+        """Append integers to a file."""
+        if name not in self.files:
+            self.files[name] = path.open("ab", buffering=0)
+        self.files[name].write(np.ascontiguousarray(value).tobytes())
 
 
 @implements(proc=Encoder, protocol=LoihiProtocol)
