@@ -1,10 +1,11 @@
 """``ds2ta verify``."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ds2ta_deploy.cli.events import INPUTS, event_options
 from ds2ta_deploy.cli.options import (
     allow_modified_option,
     artifact_argument,
@@ -20,13 +21,14 @@ from ds2ta_deploy.cli.options import (
     say,
 )
 
+if TYPE_CHECKING:
+    from ds2ta_deploy.events.frames import EventReading
+
 
 @click.command("verify", epilog="Example: ds2ta verify OUT --runtime onnxruntime --values all")
 @artifact_argument
 @runtime_option("Runtime to compare; may be repeated.  [default: every one that can run here]", multiple=True)
-@click.option(
-    "--inputs", type=click.Path(path_type=Path), help=".npz with uint8 'images' or 'frames'; by default the artifact's golden inputs."
-)
+@click.option("--inputs", type=click.Path(path_type=Path), help=f"{INPUTS}; by default the artifact's golden inputs.")
 @click.option(
     "--checkpoint", type=click.Path(path_type=Path), help="The checkpoint it was exported from; runs the quantized PyTorch model too."
 )
@@ -38,6 +40,7 @@ from ds2ta_deploy.cli.options import (
 )
 @allow_modified_option
 @lava_python_option
+@event_options
 @json_option
 def command(
     artifact: Path,
@@ -48,20 +51,21 @@ def command(
     allow_modified: bool,
     lava_python: Path | None,
     as_json: bool,
+    reading: "EventReading",
 ) -> None:
     """Check every file of ARTIFACT against its hash and its certificate, then compare every runtime integer for integer.
 
     Exits with 1 and names the first differing value, its time step and index, when anything differs.
     """
     from ds2ta_deploy.artifact import Artifact
-    from ds2ta_deploy.datasets import read_data
+    from ds2ta_deploy.inputs import read_inputs
     from ds2ta_deploy.verification import golden_inputs, verify
 
     opened = Artifact.open(artifact, allow_modified=allow_modified)
     for name in opened.modified:
         say(f"{name} is not the file that was exported; going on", warning=True)
     axis = opened.graph.input_type.shape.index(None)
-    pixels = None if inputs is None else read_data(inputs).images
+    pixels = None if inputs is None else read_inputs(inputs, opened.graph.input_type.shape, reading).images
     total = (golden_inputs(opened) if pixels is None else pixels).shape[axis] if pixels is None or pixels.ndim > axis else 0
     names = None if not runtime or "all" in runtime else runtime
     with progress(f"verifying {artifact.name}", total) as tell:
