@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ds2ta_deploy.cli.events import INPUTS
 from ds2ta_deploy.cli.findings import replay_json, search_json, tell, tell_replay
 from ds2ta_deploy.cli.options import (
     allow_modified_option,
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
 @artifact_argument
 @runtime_option("Runtime to compare; 'golden' for what was recorded at export, 'all' for that and all that can run here.  [default: all]")
 @click.option("--baseline", metavar="NAME", help="Runtime to compare with.  [default: torch with --checkpoint, else reference]")
-@click.option(
-    "--inputs", type=click.Path(path_type=Path), help=".npz with uint8 'images' or 'frames'; by default the artifact's golden inputs."
-)
+@click.option("--inputs", type=click.Path(path_type=Path), help=f"{INPUTS}; by default the artifact's golden inputs.")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="The checkpoint it was exported from; needed by the runtime torch.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write the reproducer to.  [default: ARTIFACT.reproducer]")
 @allow_modified_option
@@ -67,10 +66,10 @@ def _search(
     from ds2ta_deploy.bisection.finding import explain
     from ds2ta_deploy.bisection.reproducer import write
     from ds2ta_deploy.bisection.search import bisect
-    from ds2ta_deploy.datasets import read_data
+    from ds2ta_deploy.inputs import read_inputs
     from ds2ta_deploy.verification import golden_inputs
 
-    pixels = golden_inputs(artifact) if inputs is None else read_data(inputs).images
+    pixels = golden_inputs(artifact) if inputs is None else read_inputs(inputs, artifact.graph.input_type.shape).images
     axis = artifact.graph.input_type.shape.index(None)
     with progress(f"searching {artifact.path.name}", pixels.shape[axis] if pixels.ndim > axis else 0) as advance:
         given = None if inputs is None else pixels

@@ -1,12 +1,16 @@
 """``ds2ta eval``."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ds2ta_deploy.cli.events import event_options
 from ds2ta_deploy.cli.imports import import_options
 from ds2ta_deploy.cli.options import allow_modified_option, json_option, lava_python_option, print_json, progress, runtime_option
+
+if TYPE_CHECKING:
+    from ds2ta_deploy.events.frames import EventReading
 
 
 @click.command("eval", epilog="Example: ds2ta eval OUT --data /usr/share/datasets/fashion-mnist")
@@ -15,12 +19,14 @@ from ds2ta_deploy.cli.options import allow_modified_option, json_option, lava_py
     "--data",
     type=click.Path(path_type=Path),
     required=True,
-    help=".npz with 'images' or 'frames' and 'labels', or a directory of idx files (its test split).",
+    help=".npz with 'images' or 'frames' and 'labels', a directory of idx files (its test split), or a directory with a folder of "
+    "recordings of events for each class.",
 )
 @runtime_option("Runtime to use.  [default: the target's for an artifact, torch-float for a checkpoint]")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="The checkpoint behind the artifact; needed by the runtime torch.")
 @allow_modified_option
 @lava_python_option
+@event_options
 @import_options
 @json_option
 def command(
@@ -31,17 +37,18 @@ def command(
     allow_modified: bool,
     lava_python: Path | None,
     as_json: bool,
+    reading: "EventReading",
     said: dict[str, Any],
 ) -> None:
     """Measure the top-1 accuracy of SOURCE, an artifact or a checkpoint, over a labelled data set."""
     from ds2ta_deploy.cli.sources import open_source
-    from ds2ta_deploy.datasets import read_data
     from ds2ta_deploy.errors import InputError, Problem
+    from ds2ta_deploy.inputs import read_inputs
 
     opened = open_source(
         source, runtime, "populations", checkpoint=checkpoint, allow_modified=allow_modified, lava_python=lava_python, said=said
     )
-    labelled = read_data(data)
+    labelled = read_inputs(data, opened.input_shape, reading)
     if labelled.labels is None or len(labelled.labels) == 0:
         raise InputError(Problem("DS2TA-134", "has no labels", str(data), "save the classes under 'labels'"))
     right = start = 0

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ds2ta_deploy.cli.events import INPUTS, event_options
 from ds2ta_deploy.cli.imports import import_options, load
 from ds2ta_deploy.cli.options import (
     SETTINGS,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ds2ta_deploy.events.frames import EventReading
     from ds2ta_deploy.graph.graph import Graph
     from ds2ta_deploy.parity import ParityReport
     from ds2ta_deploy.quantization import Quantization
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 @click.option(
     "--inputs",
     type=click.Path(path_type=Path),
-    help=".npz with uint8 'images' or 'frames' to verify on, which the artifact will hold.  "
+    help=f"What to verify on, which the artifact will hold: {INPUTS}.  "
     "[default: the file beside CHECKPOINT of its name and .npz, otherwise synthetic ones]",
 )
 @click.option("--samples", type=click.IntRange(1), default=256, show_default=True, help="Most samples of the inputs to verify on.")
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 @runtime_option("Runtime to verify with, besides torch; may be repeated; 'all' for every one.  [default: the target's]", multiple=True)
 @values_option
 @lava_python_option
+@event_options
 @import_options
 @json_option
 def command(
@@ -75,6 +78,7 @@ def command(
     values: Any,
     lava_python: Path | None,
     as_json: bool,
+    reading: "EventReading",
     said: dict[str, Any],
     **settings: Any,
 ) -> None:
@@ -100,7 +104,7 @@ def command(
     model = quantize(load(checkpoint, said).model, read_settings(config, settings, find_target(target).profile))
     out = output if output is not None else checkpoint.with_name(f"{checkpoint.stem}-{target}")
     graph = freeze(model)
-    pixels = _pixels(graph, _beside(checkpoint) if inputs is None else inputs, samples)
+    pixels = _pixels(graph, _beside(checkpoint) if inputs is None else inputs, samples, reading)
     names = available_runtimes(target, with_checkpoint=False, lava_python=lava_python) if "all" in runtime else runtime or None
     reports: list[ParityReport] = []
     with progress(f"verifying {out.name}", pixels.shape[graph.input_type.shape.index(None)]) as tell:
@@ -214,11 +218,11 @@ def read_settings(config: Path | None, given: dict[str, Any], profile: str = "cp
     return settings
 
 
-def _pixels(graph: "Graph", path: Path | None, samples: int) -> "NDArray[np.uint8]":
+def _pixels(graph: "Graph", path: Path | None, samples: int, reading: "EventReading") -> "NDArray[np.uint8]":
     """Return the first samples of a file, or of the synthetic ones."""
-    from ds2ta_deploy.datasets import read_data
     from ds2ta_deploy.exporting import default_inputs
+    from ds2ta_deploy.inputs import read_inputs
 
-    pixels = default_inputs(graph) if path is None else read_data(path).images
+    pixels = default_inputs(graph) if path is None else read_inputs(path, graph.input_type.shape, reading).images
     axis = graph.input_type.shape.index(None)
     return pixels.take(range(min(samples, pixels.shape[axis])), axis)

@@ -1,23 +1,28 @@
 """``ds2ta flips``."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ds2ta_deploy.cli.events import INPUTS, event_options
 from ds2ta_deploy.cli.imports import import_options, load
 from ds2ta_deploy.cli.options import checkpoint_argument, json_option, print_json, settings_options
+
+if TYPE_CHECKING:
+    from ds2ta_deploy.events.frames import EventReading
 
 
 @click.command("flips", epilog="Example: ds2ta flips ckpt.safetensors --inputs pictures.npz --weight-bits 6")
 @checkpoint_argument
-@click.option(
-    "--inputs", type=click.Path(path_type=Path), required=True, help=".npz with uint8 'images' or 'frames', or a directory of idx files."
-)
+@click.option("--inputs", type=click.Path(path_type=Path), required=True, help=f"{INPUTS}.")
 @settings_options
+@event_options
 @import_options
 @json_option
-def command(checkpoint: Path, inputs: Path, config: Path | None, as_json: bool, said: dict[str, Any], **settings: Any) -> None:
+def command(
+    checkpoint: Path, inputs: Path, config: Path | None, as_json: bool, reading: "EventReading", said: dict[str, Any], **settings: Any
+) -> None:
     """Measure which share of each layer's spikes the integer grid of CHECKPOINT changes on the inputs.
 
     Compared are the trained network in float32 and the quantized one, each running on from its own spikes. Nothing is
@@ -29,10 +34,12 @@ def command(checkpoint: Path, inputs: Path, config: Path | None, as_json: bool, 
     import msgspec
 
     from ds2ta_deploy.cli.export import read_settings
-    from ds2ta_deploy.datasets import read_data
     from ds2ta_deploy.flips import measure_flips
+    from ds2ta_deploy.inputs import read_inputs
 
-    measured = measure_flips(load(checkpoint, said).model, read_data(inputs).images, read_settings(config, settings))
+    model = load(checkpoint, said).model
+    pixels = read_inputs(inputs, model.config.input_shape, reading).images
+    measured = measure_flips(model, pixels, read_settings(config, settings))
     if as_json:
         print_json(msgspec.to_builtins(measured))
         return

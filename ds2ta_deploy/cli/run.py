@@ -2,10 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ds2ta_deploy.cli.events import INPUTS, event_options
 from ds2ta_deploy.cli.imports import import_options
 from ds2ta_deploy.cli.options import (
     allow_modified_option,
@@ -19,18 +20,20 @@ from ds2ta_deploy.cli.options import (
 )
 from ds2ta_deploy.errors import Problem, UsageError
 
+if TYPE_CHECKING:
+    from ds2ta_deploy.events.frames import EventReading
+
 
 @click.command("run", epilog="Example: ds2ta run OUT --inputs pictures.npz -o trace.npz")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option(
-    "--inputs", type=click.Path(path_type=Path), required=True, help=".npz with uint8 'images' or 'frames', or a directory of idx files."
-)
+@click.option("--inputs", type=click.Path(path_type=Path), required=True, help=f"{INPUTS}.")
 @runtime_option("Runtime to use.  [default: the target's for an artifact, torch-float for a checkpoint]")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="The checkpoint behind the artifact; needed by the runtime torch.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help=".npz file to write the trace to, one array a value.")
 @values_option
 @allow_modified_option
 @lava_python_option
+@event_options
 @import_options
 @json_option
 def command(
@@ -43,6 +46,7 @@ def command(
     allow_modified: bool,
     lava_python: Path | None,
     as_json: bool,
+    reading: "EventReading",
     said: dict[str, Any],
 ) -> None:
     """Run SOURCE, an artifact or a checkpoint, on inputs and print one decision a sample.
@@ -53,14 +57,14 @@ def command(
     import numpy as np
 
     from ds2ta_deploy.cli.sources import open_source
-    from ds2ta_deploy.datasets import read_data
+    from ds2ta_deploy.inputs import read_inputs
 
     if output is not None and os.path.lexists(output):
         raise UsageError(Problem("DS2TA-501", "the output exists already", str(output), "remove it or choose another name with -o"))
     if output is not None and not output.parent.is_dir():
         raise UsageError(Problem("DS2TA-502", "there is no such directory", str(output.parent)))
     opened = open_source(source, runtime, values, checkpoint=checkpoint, allow_modified=allow_modified, lava_python=lava_python, said=said)
-    pixels = read_data(inputs).images
+    pixels = read_inputs(inputs, opened.input_shape, reading).images
     batches = opened.batches(pixels)
     wanted = opened.values if output is not None else ()
     traces = []

@@ -27,7 +27,7 @@ class Source:
 
     Attributes:
         runtime: name of what runs.
-        batch_axis: of the inputs.
+        input_shape: of the inputs, None for the batch.
         values: names of the values it can give.
         trace: runs inputs and returns values by name.
         logits: name of the output.
@@ -35,10 +35,15 @@ class Source:
     """
 
     runtime: str
-    batch_axis: int
+    input_shape: tuple[int | None, ...]
     values: tuple[str, ...]
     trace: Callable[[NDArray[np.uint8], Sequence[str]], dict[str, NDArray[Any]]]
     logits: str
+
+    @property
+    def batch_axis(self) -> int:
+        """Axis of the inputs along which samples lie."""
+        return self.input_shape.index(None)
 
     def batches(self, inputs: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
         """Cut the inputs into batches."""
@@ -71,7 +76,7 @@ def open_source(
             raise UsageError(Problem("DS2TA-504", f"--checkpoint is of no use to the runtime {name!r}", mend="add --runtime torch"))
         opened = open_runtime(name, artifact, checkpoint, lava_python=lava_python)
         graph = artifact.graph
-        return Source(name, graph.input_type.shape.index(None), wanted_values(graph, values), opened.trace, graph.output)
+        return Source(name, graph.input_type.shape, wanted_values(graph, values), opened.trace, graph.output)
     if checkpoint is not None or allow_modified or lava_python is not None:
         what = "--checkpoint, --allow-modified and --lava-python are for artifacts; this is a file"
         raise UsageError(Problem("DS2TA-504", what, str(path)))
@@ -91,4 +96,4 @@ def open_source(
     floating = FloatRuntime(model)
     inner = (".product", ".current", ".membrane", ".scores", ".denoised", ".context", ".key_value", ".relevance", ".mixed", "_current")
     names = tuple(name for name in floating.value_names if values == "all" or not name.endswith(inner))
-    return Source(FLOAT_RUNTIME, model.config.input_shape.index(None), names, floating.trace, "head.logits")
+    return Source(FLOAT_RUNTIME, model.config.input_shape, names, floating.trace, "head.logits")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ds2ta_deploy.cli.events import INPUTS, event_options
 from ds2ta_deploy.cli.options import (
     allow_modified_option,
     artifact_argument,
@@ -21,7 +22,10 @@ from ds2ta_deploy.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ds2ta_deploy.artifact import Artifact
+    from ds2ta_deploy.events.frames import EventReading
 
 
 def _numbers(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[int, ...]:
@@ -36,9 +40,7 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, text: str | N
 @click.command("verify", epilog="Example: ds2ta verify OUT --runtime onnxruntime --values all")
 @artifact_argument
 @runtime_option("Runtime to compare; may be repeated.  [default: every one that can run here]", multiple=True)
-@click.option(
-    "--inputs", type=click.Path(path_type=Path), help=".npz with uint8 'images' or 'frames'; by default the artifact's golden inputs."
-)
+@click.option("--inputs", type=click.Path(path_type=Path), help=f"{INPUTS}; by default the artifact's golden inputs.")
 @click.option(
     "--checkpoint", type=click.Path(path_type=Path), help="The checkpoint it was exported from; runs the quantized PyTorch model too."
 )
@@ -56,6 +58,7 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, text: str | N
 )
 @allow_modified_option
 @lava_python_option
+@event_options
 @json_option
 def command(
     artifact: Path,
@@ -67,23 +70,24 @@ def command(
     allow_modified: bool,
     lava_python: Path | None,
     as_json: bool,
+    reading: "EventReading",
 ) -> None:
     """Check every file of ARTIFACT against its hash and its certificate, then compare every runtime integer for integer.
 
     Exits with 1 and names the first differing value, its time step and index, when anything differs.
     """
     from ds2ta_deploy.artifact import Artifact
-    from ds2ta_deploy.datasets import read_data
+    from ds2ta_deploy.inputs import read_inputs
     from ds2ta_deploy.verification import golden_inputs, verify
 
     opened = Artifact.open(artifact, allow_modified=allow_modified)
     for name in opened.modified:
         say(f"{name} is not the file that was exported; going on", warning=True)
-    if steps:
-        _verify_steps(opened, steps, runtime, inputs, checkpoint, values, lava_python, as_json)
-        return
     axis = opened.graph.input_type.shape.index(None)
-    pixels = None if inputs is None else read_data(inputs).images
+    pixels = None if inputs is None else read_inputs(inputs, opened.graph.input_type.shape, reading).images
+    if steps:
+        _verify_steps(opened, steps, runtime, pixels, checkpoint, values, lava_python, as_json)
+        return
     total = (golden_inputs(opened) if pixels is None else pixels).shape[axis] if pixels is None or pixels.ndim > axis else 0
     names = None if not runtime or "all" in runtime else runtime
     with progress(f"verifying {artifact.name}", total) as tell:
@@ -106,24 +110,22 @@ def _verify_steps(
     artifact: "Artifact",
     steps: tuple[int, ...],
     runtime: tuple[str, ...],
-    inputs: Path | None,
+    inputs: "NDArray[Any] | None",
     checkpoint: Path | None,
     values: Any,
     lava_python: Path | None,
     as_json: bool,
 ) -> None:
-    from ds2ta_deploy.datasets import read_data
     from ds2ta_deploy.errors import Problem, UsageError
     from ds2ta_deploy.step_verification import verify_steps
 
     if checkpoint is not None:
         raise UsageError(Problem("DS2TA-525", "the PyTorch model runs for the time steps it was trained for", mend="leave --steps out"))
     names = None if not runtime or "all" in runtime else runtime
-    pixels = None if inputs is None else read_data(inputs).images
     reports = dict[int, Any]()
     with progress(f"verifying {artifact.path.name} step by step", len(steps)) as tell:
         for number, count in enumerate(steps, 1):
-            reports |= verify_steps(artifact, [count], names, inputs=pixels, lava_python=lava_python, values=values)
+            reports |= verify_steps(artifact, [count], names, inputs=inputs, lava_python=lava_python, values=values)
             tell(number)
     if as_json:
         print_json({"steps": [{"time_steps": count, **parity_json(report)} for count, report in reports.items()]})

@@ -1,0 +1,64 @@
+"""Unpacks one AEDAT4 file to standard output: ``python aedat4_worker.py FILE``. Also run alone, without the package around it.
+
+It writes messages: a kind (one byte), a size (8 bytes), the message. First the sensor, then batches of events; an empty batch
+is the end.
+"""
+
+import os
+import resource
+import struct
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+HEAD, SIZE = struct.Struct("<cq"), struct.Struct("<ii")
+
+#: Kinds of message: the sensor's width and height; events; what is wrong.
+SENSOR, EVENTS, SAYS = b"S", b"E", b"X"
+
+#: An event as dv-processing gives it.
+EVENT = np.dtype(
+    {"names": ["timestamp", "x", "y", "polarity"], "formats": ["<i8", "<i2", "<i2", "i1"], "offsets": [0, 8, 10, 12], "itemsize": 16}
+)
+
+#: Seconds of computing and bytes of address space for any file, and more of both for a larger one.
+_SECONDS, _BYTES_A_SECOND, _SPACE, _SPACE_A_BYTE = 30, 2**20, 2**32, 4
+
+
+def _say(out: BinaryIO, kind: bytes, message: bytes) -> None:
+    out.write(HEAD.pack(kind, len(message)))
+    out.write(message)
+    out.flush()
+
+
+def _unpack(path: str, out: BinaryIO) -> None:
+    import dv_processing
+
+    recording = dv_processing.io.MonoCameraRecording(path)
+    if not recording.isEventStreamAvailable():
+        raise RuntimeError("it has no events, only other streams")
+    _say(out, SENSOR, SIZE.pack(*recording.getEventResolution()))
+    while (store := recording.getNextEventBatch()) is not None:
+        events = store.numpy()
+        if len(events):
+            _say(out, EVENTS, np.ascontiguousarray(events.astype(EVENT, copy=False)).tobytes())
+    _say(out, EVENTS, b"")
+
+
+def main(path: str) -> None:
+    """Unpack a file; whatever the library prints goes elsewhere."""
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    size = Path(path).stat().st_size
+    resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS + size // _BYTES_A_SECOND,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (_SPACE + size * _SPACE_A_BYTE,) * 2)
+    try:
+        _unpack(path, out)
+    except (RuntimeError, ValueError, OverflowError, MemoryError, OSError) as error:
+        _say(out, SAYS, f"{error}"[:500].encode())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
