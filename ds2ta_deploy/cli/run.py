@@ -18,6 +18,7 @@ from ds2ta_deploy.cli.options import (
     say,
     values_option,
 )
+from ds2ta_deploy.cli.stream import StreamOptions, open_stream, run_stream, stream_options
 from ds2ta_deploy.errors import Problem, UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @allow_modified_option
 @lava_python_option
 @event_options
+@stream_options
 @import_options
 @json_option
 def command(
@@ -47,12 +49,16 @@ def command(
     lava_python: Path | None,
     as_json: bool,
     reading: "EventReading",
+    stream: StreamOptions | None,
     said: dict[str, Any],
 ) -> None:
     """Run SOURCE, an artifact or a checkpoint, on inputs and print one decision a sample.
 
     A checkpoint runs as the float model. With -o the whole trace is written: every spike, count and
     logit by its dotted name.
+
+    With --stream an artifact takes the events of a recording, or of a pipe (--inputs -), as they come, and every frame gives a
+    line: its end in microseconds, the decision, the frames summed up, the latency in microseconds, the frames that wait.
     """
     import numpy as np
 
@@ -63,6 +69,9 @@ def command(
         raise UsageError(Problem("DS2TA-501", "the output exists already", str(output), "remove it or choose another name with -o"))
     if output is not None and not output.parent.is_dir():
         raise UsageError(Problem("DS2TA-502", "there is no such directory", str(output.parent)))
+    if stream is not None:
+        _run_stream(source, inputs, runtime, (checkpoint, output), allow_modified, lava_python, reading, stream, said, as_json)
+        return
     opened = open_source(source, runtime, values, checkpoint=checkpoint, allow_modified=allow_modified, lava_python=lava_python, said=said)
     pixels = read_inputs(inputs, opened.input_shape, reading).images
     batches = opened.batches(pixels)
@@ -83,6 +92,29 @@ def command(
         return
     for number, row in enumerate(logits):
         click.echo(f"{number}\t{int(row.argmax())}")
+
+
+def _run_stream(
+    source: Path,
+    inputs: Path,
+    runtime: str | None,
+    useless: tuple[Path | None, ...],
+    allow_modified: bool,
+    lava_python: Path | None,
+    reading: "EventReading",
+    stream: StreamOptions,
+    said: dict[str, Any],
+    as_json: bool,
+) -> None:
+    from ds2ta_deploy.artifact import Artifact
+    from ds2ta_deploy.cli.imports import require_nothing_said
+
+    if not source.is_dir() or any(path is not None for path in useless):
+        what = "a stream runs an artifact, prints decisions, and takes neither --checkpoint nor -o"
+        raise UsageError(Problem("DS2TA-527", what, str(source), "export the checkpoint first"))
+    require_nothing_said(said, source)
+    artifact = Artifact.open(source, allow_modified=allow_modified)
+    run_stream(artifact, open_stream(artifact, runtime, lava_python), inputs, reading, stream, as_json)
 
 
 def _join(parts: list[Any], batch_first: bool) -> Any:

@@ -54,7 +54,7 @@ def read_frames(path: Path, input_shape: tuple[int | None, ...], reading: EventR
 
     """
     reading = reading or EventReading()
-    steps, height, width = _frame_shape(input_shape, path)
+    steps, height, width = frame_shape(input_shape, path)
     with open_recording(path, reading.sensor) as recording:
         fit = fit_sensor(recording.sensor, height, width, reading.fit)
         if isinstance(reading.frames, int):
@@ -62,7 +62,7 @@ def read_frames(path: Path, input_shape: tuple[int | None, ...], reading: EventR
         return count_frames(_whole(recording, path), steps, fit, reading.frames)[:, None]
 
 
-def _frame_shape(input_shape: tuple[int | None, ...], path: Path) -> tuple[int, int, int]:
+def frame_shape(input_shape: tuple[int | None, ...], path: Path) -> tuple[int, int, int]:
     """Return T, H and W of an input of two polarities."""
     sizes = [0 if size is None else size for size in input_shape]
     if len(sizes) != 5 or sizes[-1] != 2:
