@@ -22,6 +22,11 @@ from ds2ta_deploy.events.batch import EventBatch, Sensor
 from ds2ta_deploy.events.records import Located
 from ds2ta_deploy.reading import open_regular
 
+#: Seconds of computing that unpacking may take, and bytes for which there is one more.
+_SECONDS, _BYTES_A_SECOND = 5, 2**20
+
+_LIBRARY = "dv_processing"
+
 _WORKER = Path(__file__).with_name("aedat4_worker.py")
 
 
@@ -34,13 +39,14 @@ def open_aedat4(path: Path) -> Iterator[tuple[Sensor, Iterator[Located]]]:
         InputError: DS2TA-180 when it is no AEDAT4 file or cannot be unpacked, DS2TA-181 when it is cut.
 
     """
-    if importlib.util.find_spec("dv_processing") is None:
+    if importlib.util.find_spec(_LIBRARY) is None:
         raise MissingRuntimeError(
             Problem("DS2TA-401", "reading AEDAT4 needs dv-processing", str(path), "pip install 'ds2ta-deploy[events]'")
         )
     with open_regular(path) as file:
         require_whole(file, str(path))
-    command = [sys.executable, "-P", str(_WORKER), str(path.absolute())]
+    seconds = _SECONDS + path.stat().st_size // _BYTES_A_SECOND
+    command = [sys.executable, "-P", str(_WORKER), str(path.absolute()), str(seconds)]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as worker:  # noqa: S603
         try:
             pipe = worker.stdout

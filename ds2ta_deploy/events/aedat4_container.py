@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from ds2ta_deploy.errors import InputError, Problem
 
-_MAGIC = b"#!AER-DAT4.0\r\n"
+_MAGIC, _IDENTIFIER = b"#!AER-DAT4.0\r\n", b"IOHE"
 
 #: Bytes of a header beyond which nobody describes streams.
 _LONGEST_HEADER = 2**24
@@ -56,6 +56,8 @@ def require_whole(file: BinaryIO, where: str) -> None:
 
 def _table_position(header: bytes) -> int | None:
     """Return where the table of contents is, -1 when there is none, None when the FlatBuffer is none."""
+    if header[4:8] != _IDENTIFIER:
+        return None
     try:
         root = struct.unpack_from("<I", header)[0]
         fields = root - struct.unpack_from("<i", header, root)[0]

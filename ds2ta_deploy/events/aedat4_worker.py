@@ -1,4 +1,4 @@
-"""Unpacks one AEDAT4 file to standard output: ``python aedat4_worker.py FILE``. Also run alone, without the package around it.
+"""Unpacks one AEDAT4 file to standard output: ``python aedat4_worker.py FILE SECONDS``. Also run alone, without the package around it.
 
 It writes messages: a kind (one byte), a size (8 bytes), the message. First the sensor, then batches of events; an empty batch
 is the end.
@@ -23,8 +23,8 @@ EVENT = np.dtype(
     {"names": ["timestamp", "x", "y", "polarity"], "formats": ["<i8", "<i2", "<i2", "i1"], "offsets": [0, 8, 10, 12], "itemsize": 16}
 )
 
-#: Seconds of computing and bytes of address space for any file, and more of both for a larger one.
-_SECONDS, _BYTES_A_SECOND, _SPACE, _SPACE_A_BYTE = 30, 2**20, 2**32, 4
+#: Bytes of address space for any file, and for each of its bytes.
+_SPACE, _SPACE_A_BYTE = 2**32, 4
 
 
 def _say(out: BinaryIO, kind: bytes, message: bytes) -> None:
@@ -47,13 +47,19 @@ def _unpack(path: str, out: BinaryIO) -> None:
     _say(out, EVENTS, b"")
 
 
-def main(path: str) -> None:
-    """Unpack a file; whatever the library prints goes elsewhere."""
+def _limit(kind: int, most: int) -> None:
+    """Limit a resource of this process, but never beyond the limit it was started under."""
+    hard = resource.getrlimit(kind)[1]
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(kind, (most, most))
+
+
+def main(path: str, seconds: int) -> None:
+    """Unpack a file within so many seconds of computing; whatever the library prints goes elsewhere."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    size = Path(path).stat().st_size
-    resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS + size // _BYTES_A_SECOND,) * 2)
-    resource.setrlimit(resource.RLIMIT_AS, (_SPACE + size * _SPACE_A_BYTE,) * 2)
+    _limit(resource.RLIMIT_CPU, seconds)
+    _limit(resource.RLIMIT_AS, _SPACE + Path(path).stat().st_size * _SPACE_A_BYTE)
     try:
         _unpack(path, out)
     except (RuntimeError, ValueError, OverflowError, MemoryError, OSError) as error:
@@ -61,4 +67,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,6 +1,7 @@
 """Events to frames of counts: uint8 ``[H, W, 2]``, channel 0 for darker, channel 1 for brighter, 255 and more as 255."""
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -44,20 +45,26 @@ def interval_frames(batches: Iterable[EventBatch], interval: int, fit: Fit) -> I
     """
     start: int | None = None
     done = 0
-    open_frame = np.zeros((fit.height, fit.width, 2), np.int64)
+    counts: NDArray[np.int64] | None = None  # of the frame that is open; None while nothing fell into it
     for batch in batches:
         if start is None:
             start = int(batch.timestamps[0])
         numbers = (batch.timestamps - start) // interval
-        edges = np.flatnonzero(np.diff(numbers, prepend=done))
-        for begin, end in zip([0, *edges], [*edges, len(batch)], strict=True):
-            while end > begin and done < numbers[begin]:
-                yield _clipped(open_frame)
-                open_frame, done = np.zeros_like(open_frame), done + 1
+        begins = np.flatnonzero(np.diff(numbers, prepend=-1))
+        for begin, end in pairwise([*begins.tolist(), len(batch)]):
+            while done < numbers[begin]:
+                yield _finished(counts, fit)
+                counts, done = None, done + 1
             part = EventBatch(batch.timestamps[begin:end], batch.x[begin:end], batch.y[begin:end], batch.polarity[begin:end])
-            open_frame += _counts(part, np.zeros(end - begin, np.int64), 1, fit)[0]
+            more = _counts(part, np.zeros(end - begin, np.int64), 1, fit)[0]
+            counts = more if counts is None else counts + more
     if start is not None:
-        yield _clipped(open_frame)
+        yield _finished(counts, fit)
+
+
+def _finished(counts: NDArray[np.int64] | None, fit: Fit) -> NDArray[np.uint8]:
+    """Return a frame that no more events fall into."""
+    return np.zeros((fit.height, fit.width, 2), np.uint8) if counts is None else _clipped(counts)
 
 
 def _counts(events: EventBatch, numbers: NDArray[np.int64], steps: int, fit: Fit) -> NDArray[np.int64]:

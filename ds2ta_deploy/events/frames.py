@@ -19,6 +19,10 @@ from ds2ta_deploy.reading import most_expanded
 MOST_EVENTS = 2**24
 
 
+#: Bytes that a sample counts when there are many: a few bytes can stand for hours of tiny empty frames.
+_LEAST_SAMPLE = 2**12
+
+
 @dataclass(frozen=True)
 class EventReading:
     """How recordings are read.
@@ -90,8 +94,8 @@ def _samples(recording: Recording, interval: int, steps: int, fit: Fit, path: Pa
     frames = interval_frames(recording.batches, interval, fit)
     while (sample := _sample(frames, steps, fit)) is not None:
         samples.append(sample)
-        if len(samples) * sample.nbytes > most:
-            what, advice = f"makes more than {most:,} bytes of frames", "give a longer --event-frames, or a part of the recording"
+        if len(samples) * max(sample.nbytes, _LEAST_SAMPLE) > most:
+            what, advice = f"makes more than {len(samples) - 1:,} samples", "give a longer --event-frames, or a part of the recording"
             raise InputError(Problem("DS2TA-136", what, str(path), advice))
     return np.stack(samples, axis=1)
 

@@ -1,7 +1,7 @@
 """Recordings of events: opened by the name of the file or read from a stream, and checked event by event as they come."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -62,15 +62,17 @@ def open_recording(path: Path, sensor: Sensor | None = None) -> Iterator[Recordi
         320x240 111954
 
     """
-    try:
-        if path.suffix.lower() == ".aedat4":
-            with open_aedat4(path) as (said, located):
-                yield Recording(sensor or said, _checked(located, sensor or said, str(path)))
-        else:
-            with open_regular(path) as file:
-                yield stream_recording(file, path.suffix, sensor, str(path))
-    except OSError as error:
-        raise InputError(Problem("DS2TA-180", f"cannot be read: {error.strerror or error}", str(path))) from error
+    with ExitStack() as opened:
+        try:
+            if path.suffix.lower() == ".aedat4":
+                said, located = opened.enter_context(open_aedat4(path))
+                recording = Recording(sensor or said, _checked(located, sensor or said, str(path)))
+            else:
+                file = opened.enter_context(open_regular(path))
+                recording = stream_recording(file, path.suffix, sensor, str(path))
+        except OSError as error:
+            raise InputError(Problem("DS2TA-180", f"cannot be read: {error.strerror or error}", str(path))) from error
+        yield recording
 
 
 def stream_recording(file: BinaryIO, suffix: str, sensor: Sensor | None = None, where: str = "standard input") -> Recording:
@@ -114,8 +116,8 @@ def _checked(located: Iterable[Located], sensor: Sensor, where: str) -> Iterator
         if backwards.any():
             index = int(backwards.argmax())
             before = int(times[index - 1]) if index else last
-            what = f"has an event at {times[index]} microseconds after one at {before}" if times[index] <= _LAST_TIMESTAMP else ""
-            what = what or f"has an event at {times[index]} microseconds, which is no time"
+            beyond = times[index] > _LAST_TIMESTAMP
+            what = f"has an event at {times[index]} microseconds, " + ("which is no time" if beyond else f"after one at {before}")
             raise InputError(Problem("DS2TA-183", what, f"{where}, {place(index)}"))
         last, empty = int(times[-1]), False
         yield batch

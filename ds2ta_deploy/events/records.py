@@ -34,17 +34,16 @@ def record_batches(file: BinaryIO, size: int, start: int, where: str) -> Iterato
     """
     number, rest = 0, b""
     while data := _some(file, _AT_ONCE * size):
-        data, number_here = rest + data, number
+        data = rest + data
         whole = len(data) // size
         rest = data[whole * size :]
-        number += whole
         if whole:
-            yield number_here, np.frombuffer(data, np.uint8, whole * size).reshape(whole, size)
+            yield number, np.frombuffer(data, np.uint8, whole * size).reshape(whole, size)
+            number += whole
     if rest:
         what = f"is cut: {len(rest)} of the {size} bytes of the last record"
-        raise InputError(
-            Problem("DS2TA-181", what, f"{where}, record {number}, byte {start + number * size}", "copy or record the file again")
-        )
+        place = f"{where}, record {number}, byte {start + number * size}"
+        raise InputError(Problem("DS2TA-181", what, place, "copy or record the file again"))
 
 
 def _some(file: BinaryIO, most: int) -> bytes:

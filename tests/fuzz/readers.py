@@ -7,6 +7,7 @@ was read; it raises :class:`fuzz.contained.ViolationError` when something was ac
 import hashlib
 import importlib.util
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import builders
+import event_files
 import msgspec
 import numpy as np
 import support
@@ -22,6 +24,8 @@ from fuzz.mutate import BY_SUFFIX, spoil_artifact, spoil_file, spoil_files, spoi
 from fuzz.mutate_bytes import spoil_bytes
 
 from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, GRAPH, MODEL, REPORT, Artifact, encode_json
+from ds2ta_deploy.events.batch import Sensor
+from ds2ta_deploy.events.nmnist import nmnist_bytes
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.ranges import profile_of, prove
 from ds2ta_deploy.reading import read_regular
@@ -315,6 +319,47 @@ def read_idx(path: Path) -> str:
     return _digest(_array(read(path)))
 
 
+def _read_recording(path: Path, opened: Any) -> str:
+    """Read events; they lie on the sensor, in order of time."""
+    from ds2ta_deploy.events.batch import joined
+
+    with opened as recording:
+        events = joined(list(recording.batches))
+    sensor = recording.sensor
+    inside = (events.x >= 0) & (events.x < sensor.width) & (events.y >= 0) & (events.y < sensor.height) & (events.polarity <= 1)
+    if not inside.all() or (np.diff(events.timestamps) < 0).any() or events.timestamps[0] < 0 or not len(events):
+        raise ViolationError("events outside space or time")
+    return _digest(*map(_array, (events.timestamps, events.x, events.y, events.polarity)))
+
+
+def read_recording(suffix: str) -> Callable[[Path], str]:
+    """Return a reader of recordings of a format."""
+
+    def read(path: Path) -> str:
+        from ds2ta_deploy.events.recording import open_recording
+
+        named = path.with_suffix(suffix)
+        shutil.copyfile(path, named)
+        return _read_recording(named, open_recording(named))
+
+    return read
+
+
+_SENSOR = Sensor(40, 30)
+
+
+def _seed_nmnist(path: Path) -> None:
+    path.write_bytes(nmnist_bytes(event_files.make_events(200, Sensor(34, 34))))
+
+
+def _seed_dat(path: Path) -> None:
+    path.write_bytes(event_files.dat_bytes(event_files.make_events(200, _SENSOR)))
+
+
+def _seed_aedat4(path: Path) -> None:
+    event_files.write_aedat4(path.with_suffix(".aedat4"), event_files.make_events(500, _SENSOR), _SENSOR).rename(path)
+
+
 def read_golden(path: Path) -> str:
     """Read golden values."""
     from ds2ta_deploy.datasets import read_arrays
@@ -354,6 +399,9 @@ READERS: dict[str, Reader] = {
     "lava-graph": Reader(step_lava, _seed_lava, spoil_files(*LAVA_FILES), 3000),
     "c-code": Reader(run_c, _seed_c, spoil_files(*C_FILES), 300),
     "data": Reader(read_data, _seed_npz, _ZIP, 3000),
+    "event-bin": Reader(read_recording(".bin"), _seed_nmnist, spoil_file(spoil_bytes), 2000),
+    "event-dat": Reader(read_recording(".dat"), _seed_dat, spoil_file(spoil_bytes), 2000),
+    "event-aedat4": Reader(read_recording(".aedat4"), _seed_aedat4, spoil_file(spoil_bytes), 300, needs="dv_processing"),
     "idx": Reader(read_idx, _seed_idx, spoil_file(spoil_bytes), 2000),
     "golden": Reader(read_golden, _seed_npz, _ZIP, 2000),
     "settings": Reader(read_settings, _settings, spoil_file(spoil_text), 2000, needs="torch"),
