@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ds2ta_deploy.freezing import freeze
     from ds2ta_deploy.importing.loading import import_checkpoint
     from ds2ta_deploy.quantization import Quantization, quantize
+    from ds2ta_deploy.runtimes.base import open_stepper
+    from ds2ta_deploy.step_verification import verify_steps
     from ds2ta_deploy.verification import verify
 
 __version__ = "0.1.0"
@@ -32,12 +34,26 @@ _HOMES = {
     "freeze": "freezing",
     "import_checkpoint": "importing.loading",
     "load_checkpoint": "checkpoints",
+    "open_stepper": "runtimes.base",
     "quantize": "quantization",
     "save_checkpoint": "checkpoints",
     "verify": "verification",
+    "verify_steps": "step_verification",
 }
 
-__all__ = ["Artifact", "Quantization", "export", "freeze", "import_checkpoint", "load_checkpoint", "quantize", "save_checkpoint", "verify"]
+__all__ = [
+    "Artifact",
+    "Quantization",
+    "export",
+    "freeze",
+    "import_checkpoint",
+    "load_checkpoint",
+    "open_stepper",
+    "quantize",
+    "save_checkpoint",
+    "verify",
+    "verify_steps",
+]
 
 
 def __getattr__(name: str) -> Any:

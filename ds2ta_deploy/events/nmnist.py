@@ -12,6 +12,9 @@ from ds2ta_deploy.events.records import Located, record_batches, record_place
 #: Part of the sensor that N-MNIST shows; a file does not say its size.
 NMNIST_SENSOR = Sensor(34, 34)
 
+#: Microseconds after which its timestamps, 23 bits, begin again.
+NMNIST_CLOCK = 2**23
+
 _SIZE = 5
 
 #: Row of a record that is no event: the camera's clock, 13 bits, has run over. Events after it are this much later. Orchard et

@@ -15,6 +15,9 @@ from ds2ta_deploy.events.records import Located, record_batches, record_place
 #: Largest pictures of N-Cars, whose files do not say their size.
 NCARS_SENSOR = Sensor(120, 100)
 
+#: Microseconds after which its timestamps, 32 bits, begin again: 72 minutes.
+DAT_CLOCK = 2**32
+
 _SIZE = 8
 
 #: Types of record that are a pixel's event, ``Event2d`` and ``EventCD``: both have the same bits.

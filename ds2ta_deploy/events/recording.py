@@ -11,8 +11,8 @@ import numpy as np
 from ds2ta_deploy.errors import InputError, Problem
 from ds2ta_deploy.events.aedat4 import open_aedat4
 from ds2ta_deploy.events.batch import EventBatch, Sensor
-from ds2ta_deploy.events.nmnist import NMNIST_SENSOR, read_nmnist
-from ds2ta_deploy.events.prophesee import NCARS_SENSOR, read_dat, read_dat_header
+from ds2ta_deploy.events.nmnist import NMNIST_CLOCK, NMNIST_SENSOR, read_nmnist
+from ds2ta_deploy.events.prophesee import DAT_CLOCK, NCARS_SENSOR, read_dat, read_dat_header
 from ds2ta_deploy.events.records import Located
 from ds2ta_deploy.reading import open_regular
 
@@ -90,13 +90,25 @@ def stream_recording(file: BinaryIO, suffix: str, sensor: Sensor | None = None, 
     """
     if suffix.lower() == ".bin":
         size = sensor or NMNIST_SENSOR
-        return Recording(size, _checked(read_nmnist(file, where), size, where))
+        return Recording(size, _checked(unwrapped(read_nmnist(file, where), NMNIST_CLOCK), size, where))
     if suffix.lower() == ".dat":
         header = read_dat_header(file, where)
         size = sensor or header.sensor or NCARS_SENSOR
-        return Recording(size, _checked(read_dat(file, header, where), size, where))
+        return Recording(size, _checked(unwrapped(read_dat(file, header, where), DAT_CLOCK), size, where))
     advice = f"there are: {', '.join(EVENT_SUFFIXES)}"
     raise InputError(Problem("DS2TA-180", f"{suffix!r} is no format of events that can be read here", where, advice))
+
+
+def unwrapped(located: Iterable[Located], period: int) -> Iterator[Located]:
+    """Let time go on where a clock of ``period`` microseconds begins again: a step back of more than half of it is one around."""
+    turns, last = 0, 0
+    for batch, place in located:
+        times = batch.timestamps
+        back = np.diff(times, prepend=last if len(times) else 0) < -(period // 2)
+        last = int(times[-1]) if len(times) else last
+        made = times + (turns + np.cumsum(back)) * period
+        turns += int(back.sum())
+        yield EventBatch(made, batch.x, batch.y, batch.polarity), place
 
 
 def _checked(located: Iterable[Located], sensor: Sensor, where: str) -> Iterator[EventBatch]:

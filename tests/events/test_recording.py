@@ -1,6 +1,7 @@
 import io
 import os
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from ds2ta_deploy.errors import InputError
 from ds2ta_deploy.events.batch import EventBatch, Sensor, joined
 from ds2ta_deploy.events.nmnist import nmnist_bytes
-from ds2ta_deploy.events.recording import open_recording, stream_recording
+from ds2ta_deploy.events.recording import open_recording, stream_recording, unwrapped
 
 SENSORS = {".bin": Sensor(34, 34), ".dat": Sensor(40, 30)}
 WRITERS = {".bin": nmnist_bytes, ".dat": dat_bytes}
@@ -225,3 +226,25 @@ def test_a_wrong_header(tmp_path, header, words):
     problem = the_problem(written(tmp_path, ".dat", header))
     assert problem.code == "DS2TA-180"
     assert words in problem.what
+
+
+def test_time_goes_on_where_the_clock_begins_again():
+    """72 minutes and later, a .dat file's 32 bits are full: an endless recording goes on."""
+    events = make_events(1000, Sensor(40, 30))
+    late = EventBatch(events.timestamps + 2**32 - 9000, events.x, events.y, events.polarity)
+    assert late.timestamps[0] < 2**32 < late.timestamps[-1]
+    found = joined(list(stream_recording(io.BytesIO(dat_bytes(late)), ".dat").batches))
+    assert same(found, late)
+
+
+@given(st.lists(st.lists(st.integers(0, 40), min_size=0, max_size=9), min_size=1, max_size=9))
+def test_however_the_batches_are_cut_time_is_unwrapped(gaps):
+    """Steps of less than half the clock's period, in batches of any length, some empty."""
+    flat = np.cumsum([gap for part in gaps for gap in part], dtype=np.int64)
+    edges = np.cumsum([0, *map(len, gaps)])
+    batches = []
+    for first, last in pairwise(edges):
+        times, silent = flat[first:last] % 100, np.zeros(last - first)
+        batches.append((EventBatch(times, silent.astype(np.int16), silent.astype(np.int16), silent.astype(np.uint8)), str))
+    made = [batch.timestamps for batch, _ in unwrapped(batches, 100)]
+    assert np.concatenate(made).tolist() == flat.tolist()
