@@ -19,8 +19,13 @@ void ds2ta_fire(const ds2ta_plan *plan, const ds2ta_node *node, const int32_t *p
     }
     size_t group_stride = (size_t)ds2ta_tokens(value) * (size_t)node->stride_out;
     uint8_t *out = ds2ta_patterns(plan, node->op.output, 0, 0) + (size_t)token * (size_t)node->stride_out + column;
-    plan->kernels->fire(&neuron, product, stride, node->bias + column, node->threshold + column, out, group_stride);
-    if (ds2ta_fires_traced(plan, node)) ds2ta_trace_fire(plan, node, &neuron, product, stride, sample, token, tile);
+    int32_t *state = ds2ta_state_of(plan, node, sample, token);
+    if (state) state += column * (size_t)node->op.taps;
+    if (ds2ta_fires_traced(plan, node)) ds2ta_trace_fire(plan, node, &neuron, product, stride, state, sample, token, tile);
+    if (state)
+        plan->kernels->go_on(&neuron, product, stride, node->bias + column, node->threshold + column, state, out, group_stride);
+    else
+        plan->kernels->fire(&neuron, product, stride, node->bias + column, node->threshold + column, out, group_stride);
 }
 
 /* In rows added of one tile: what a list takes beside its rows, once a tile; what sorting takes, and joining sorted pixels. */
