@@ -139,6 +139,13 @@ void ds2ta_free_scratch(ds2ta_scratch *scratch);
 /* Bytes from one step's counts to the next one's. */
 static inline size_t ds2ta_count_stride(const ds2ta_node *node) { return (size_t)node->quads * 4 + DS2TA_TILE; }
 
+/* Where there are so few steps that a group is not full: tokens that the dense product takes at once, their steps one behind the other
+ * as if they were a group's. */
+static inline int ds2ta_fold(const ds2ta_plan *plan) { return plan->steps < DS2TA_GROUP ? DS2TA_GROUP / plan->steps : 1; }
+
+/* Steps of a token's counts, in which those of a group that is not full are counted as well, unless the next token's follow there. */
+static inline int ds2ta_counted(const ds2ta_plan *plan) { return ds2ta_fold(plan) > 1 ? plan->steps : plan->groups * DS2TA_GROUP; }
+
 /* lists.c: lists of a block of tokens, for add_rows in layers.c: groups, planes, chunks of each token. */
 void ds2ta_list_linear(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count);
 void ds2ta_list_conv(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count);
