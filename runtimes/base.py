@@ -210,6 +210,12 @@ def _open_native(artifact: Artifact, options: RuntimeOptions) -> Runtime:
     return NativeRuntime.from_artifact(artifact, options.threads)
 
 
+def _step_native(artifact: Artifact, options: RuntimeOptions, batch: int, wanted: Sequence[str]) -> "Stepper":
+    from ds2ta_deploy.runtimes.native.stepper import NativeStepper
+
+    return NativeStepper(StepForm.of(artifact.graph), batch, wanted, options.threads)
+
+
 def _open_onnxruntime_native(artifact: Artifact, options: RuntimeOptions) -> Runtime:
     from ds2ta_deploy.runtimes.ort_native import OnnxNativeRuntime
 
@@ -270,7 +276,13 @@ RUNTIMES: dict[str, RuntimeInfo] = {
             run_part=_part_on_onnx_reference,
         ),
         RuntimeInfo(
-            "native", "the integer graph on the CPU's vector instructions", ("numpy",), _NATIVE, _open_native, built=_native_is_built
+            "native",
+            "the integer graph on the CPU's vector instructions",
+            ("numpy",),
+            _NATIVE,
+            _open_native,
+            built=_native_is_built,
+            step=_step_native,
         ),
         RuntimeInfo(
             "onnxruntime-native",

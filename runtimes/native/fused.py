@@ -9,6 +9,7 @@ from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ops import Op
 from ds2ta_deploy.graph.populations import Population
+from ds2ta_deploy.graph.stepping import BlockGraph
 from ds2ta_deploy.runtimes.native import library
 from ds2ta_deploy.runtimes.native.layout import Layout
 from ds2ta_deploy.runtimes.native.steps import Step
@@ -20,11 +21,12 @@ Layouts = dict[str, Layout]
 
 
 def readout(graph: Graph, op: Op) -> list[Step] | None:
-    """Return the operation that makes the network's output; None for any other op."""
+    """Return the operation that makes the network's output, of a block what it adds to their sum; None for any other op."""
     if not isinstance(op, ops.Readout) or op.outputs[0] != graph.output:
         return None
     integers = {"in_channels": op.weight.shape[1], "out_channels": op.weight.shape[0], "size": 1}
-    return [Step(library.READOUT, op.name, op.inputs, "", integers, {"weight": op.weight, "bias": op.bias})]
+    bias = np.zeros_like(op.bias) if isinstance(graph, BlockGraph) else op.bias
+    return [Step(library.READOUT, op.name, op.inputs, "", integers, {"weight": op.weight, "bias": bias})]
 
 
 def encoder(op: ops.Linear | ops.Conv2d, table: ops.InputTable, window: ops.TemporalWindow | None, layouts: Layouts) -> list[Step] | None:
@@ -40,7 +42,7 @@ def encoder(op: ops.Linear | ops.Conv2d, table: ops.InputTable, window: ops.Temp
     return [step]
 
 
-def population_step(graph: Graph, population: Population, tables: dict[str, ops.InputTable], layouts: Layouts) -> Step | None:
+def population_step(population: Population, tables: dict[str, ops.InputTable], layouts: Layouts) -> Step | None:
     """Match weights, window and neuron, or the ops of attention; None for what is to be taken apart."""
     split: list[Op] = [op for op in population.ops if isinstance(op, ops.SplitHeads)]
     parts = [op for op in population.ops if op not in split]
@@ -54,7 +56,7 @@ def population_step(graph: Graph, population: Population, tables: dict[str, ops.
         return None
     if step is None or not _follow(parts[-1], rest, repeats=step.integers.get("still", 0) == 1):
         return None
-    _add_neuron(graph, rest, step)
+    _add_neuron(layouts, rest, step)
     return step
 
 
@@ -73,7 +75,7 @@ def _first(op: ops.Conv2d, table: ops.InputTable, name: str, layouts: Layouts) -
         "out_channels": op.weight.shape[0],
         "size": op.weight.shape[1],
         "dilation": op.dilation,
-        "still": int(layouts[op.outputs[0]].steps == 1),
+        "still": int(layouts[op.outputs[0]].still),
     }
     arrays = {"wide": op.weight.astype(np.int16), "table": table.table.astype(np.int16)}
     return Step(library.ENCODE, name, (), "", integers, arrays, {"product": op.outputs[0], "tabled": table.outputs[0]})
@@ -112,13 +114,13 @@ def _attention(population: Population, split: list[Op], parts: list[Op], layouts
     return Step(library.ATTENTION, population.name, inputs, "", channels, {"table": lookup.table}, inner)
 
 
-def _add_neuron(graph: Graph, rest: Sequence[Op], step: Step) -> None:
+def _add_neuron(layouts: Layouts, rest: Sequence[Op], step: Step) -> None:
     """Add window, leak, bias and threshold; without a window there is no bias and one tap."""
     neuron, window = rest[-1], next((op for op in rest if isinstance(op, ops.TemporalWindow)), None)
     assert isinstance(neuron, ops.Lif)  # noqa: S101 - the caller matched it
     channels = neuron.threshold.shape[0]
     step.output = neuron.outputs[0]
-    still = window is not None and graph.types[window.outputs[0]].shape[0] == 1
+    still = window is not None and layouts[window.outputs[0]].still
     step.integers |= {
         "taps": 1 if window is None or still else window.taps,
         "decay": 0 if window is None else window.decay,
@@ -132,3 +134,4 @@ def _add_neuron(graph: Graph, rest: Sequence[Op], step: Step) -> None:
     step.inner["membrane"] = neuron.outputs[1]
     if window is not None:
         step.inner["current"] = window.outputs[0]
+    step.remembers = (neuron,) if window is None else (window, neuron)

@@ -9,7 +9,7 @@ from typing import Any
 from ds2ta_deploy.errors import MissingRuntimeError, Problem, UsageError
 
 #: Of the interface below; the library says its own.
-ABI = 2
+ABI = 3
 
 #: Output channels that are padded to, time steps in a pattern.
 TILE, GROUP = 64, 4
@@ -119,6 +119,9 @@ def load() -> Any:
     library.ds2ta_plan_isa.restype, library.ds2ta_plan_isa.argtypes = ctypes.c_char_p, [pointer]
     library.ds2ta_plan_bytes.restype, library.ds2ta_plan_bytes.argtypes = ctypes.c_int64, [pointer]
     library.ds2ta_run.restype, library.ds2ta_run.argtypes = None, [pointer, pointer, ctypes.c_int, *[pointer] * 4]
+    library.ds2ta_state_size.restype, library.ds2ta_state_size.argtypes = ctypes.c_int64, [pointer]
+    library.ds2ta_state_place.restype, library.ds2ta_state_place.argtypes = ctypes.c_int64, [pointer, ctypes.c_int]
+    library.ds2ta_step.argtypes = [pointer, ctypes.c_int64, *[pointer] * 2, ctypes.c_int, *[pointer] * 4]
     return library
 
 

@@ -1,17 +1,18 @@
 """A plan of the native library: made once from a graph; in a run the library allocates nothing."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2ta_deploy.errors import Problem, UnsupportedError
+from ds2ta_deploy.errors import Problem, UnsupportedError, UsageError
 from ds2ta_deploy.graph.arena import Lifetime, arrange
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ranges import PROFILES, prove
 from ds2ta_deploy.runtimes.native import library
+from ds2ta_deploy.runtimes.native.layout import Layout
 from ds2ta_deploy.runtimes.native.steps import Step
 from ds2ta_deploy.runtimes.native.translate import time_steps, translate
 
@@ -31,7 +32,7 @@ class Plan:
         """Translate the graph, arrange its values in an arena, pack its weights.
 
         Args:
-            graph: what to run.
+            graph: what to run; a block of time steps, where it shall run step by step.
             threads: how many threads share the work of one call; by default what the environment says, or one.
             instruction_set: one of :func:`library.instruction_sets`; by default what the environment says, or the best.
 
@@ -87,6 +88,25 @@ class Plan:
         """Names of the operations, in order."""
         return [step.name for step in self._translation.steps]
 
+    @property
+    def steps(self) -> list[Step]:
+        """The operations, in order."""
+        return self._translation.steps
+
+    @property
+    def layouts(self) -> dict[str, Layout]:
+        """How every value lies in the library's memory."""
+        return self._layouts
+
+    @property
+    def state_size(self) -> int:
+        """Integers of 32 bits that one sample's run remembers."""
+        return int(self._library.ds2ta_state_size(self._plan))
+
+    def state_place(self, step: int) -> int:
+        """Return where among them those of an operation begin."""
+        return int(self._library.ds2ta_state_place(self._plan, step))
+
     def run(self, inputs: NDArray[np.uint8], wanted: Sequence[str] = (), nanoseconds: NDArray[np.int64] | None = None) -> Trace:
         """Run the inputs and return the wanted values and always the output.
 
@@ -96,6 +116,39 @@ class Plan:
             nanoseconds: int64, one element an operation, receives the time each took.
 
         """
+        return self._tell(inputs, wanted, lambda *told: self._library.ds2ta_run(self._plan, *told, _address(nanoseconds)))
+
+    def advance(
+        self,
+        taken: int,
+        state: NDArray[np.int32],
+        inputs: NDArray[np.uint8],
+        wanted: Sequence[str] = (),
+        nanoseconds: NDArray[np.int64] | None = None,
+    ) -> Trace:
+        """Run the plan's time steps behind others, and return the wanted values and always the output.
+
+        Args:
+            taken: time steps before; a multiple of the plan's.
+            state: int32 ``[batch, state_size]``, contiguous, on an address that 64 divides: what was remembered, and afterwards what is.
+            inputs: as for :meth:`run`.
+            wanted: as for :meth:`run`.
+            nanoseconds: as for :meth:`run`.
+
+        Raises:
+            UsageError: DS2TA-520 when there are no weights for these time steps. Nothing is done then.
+
+        """
+
+        def step(*told: Any) -> None:
+            if not self._library.ds2ta_step(self._plan, taken, _address(state), *told, _address(nanoseconds)):
+                what = f"cannot go on behind {taken} time steps"
+                raise UsageError(Problem("DS2TA-520", what, self._graph.name, "begin again with restart()"))
+
+        return self._tell(inputs, wanted, step)
+
+    def _tell(self, inputs: NDArray[np.uint8], wanted: Sequence[str], call: Callable[..., None]) -> Trace:
+        """Make room for what is wanted, let ``call`` fill it, and return it in the graph's order of axes."""
         graph = self._graph
         batch = inputs.shape[graph.input_type.shape.index(None)]
         made: Trace = {
@@ -117,8 +170,7 @@ class Plan:
                 if name in inside:
                     inner[len(library.INNER) * index + library.INNER.index(what)] = inside[name].ctypes.data
         contiguous = np.ascontiguousarray(inputs)
-        times = None if nanoseconds is None else nanoseconds.ctypes.data
-        self._library.ds2ta_run(self._plan, contiguous.ctypes.data, batch, made[graph.output].ctypes.data, values, inner, times)
+        call(contiguous.ctypes.data, batch, made[graph.output].ctypes.data, values, inner)
         for name in made:
             raw = inside[name] if name in inside else told.get(self._translation.memory_of(name), made[name])
             if raw is not made[name]:
@@ -172,3 +224,7 @@ class Plan:
             step.arrays[name] = np.ascontiguousarray(array)
             setattr(operation, name, step.arrays[name].ctypes.data)
         return operation
+
+
+def _address(array: NDArray[Any] | None) -> int | None:
+    return None if array is None else array.ctypes.data

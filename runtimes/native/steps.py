@@ -5,6 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ds2ta_deploy.graph.ops import Op
 from ds2ta_deploy.runtimes.native.layout import Layout
 
 
@@ -20,6 +21,7 @@ class Step:
         integers: integer fields of ``library.Operation``.
         arrays: array fields.
         inner: what happens inside -> name of the value; see ``library.INNER``.
+        remembers: the ops whose state it keeps from one time step to the next, in the order in which it keeps them.
 
     """
 
@@ -30,6 +32,7 @@ class Step:
     integers: dict[str, int] = field(default_factory=dict)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     inner: dict[str, str] = field(default_factory=dict)
+    remembers: tuple[Op, ...] = ()
 
 
 @dataclass

@@ -71,7 +71,7 @@ def neuron(op: ops.Lif, layouts: Layouts, source: str, window: ops.TemporalWindo
     """Return the operation of a neuron that reads a stream or a sum, through a window if there is one."""
     made = layouts[op.outputs[0]]
     heads, channels = made.heads, made.channels
-    still = window is not None and layouts[window.outputs[0]].steps == 1
+    still = window is not None and layouts[window.outputs[0]].still
     integers = {
         "taps": 1 if window is None or still else window.taps,
         "decay": 0 if window is None else window.decay,
@@ -83,7 +83,7 @@ def neuron(op: ops.Lif, layouts: Layouts, source: str, window: ops.TemporalWindo
     }
     bias = np.zeros(channels, np.int32) if window is None else np.tile(window.bias, heads)
     arrays = {"bias": bias, "threshold": np.tile(op.threshold, heads)}
-    step = Step(library.NEURON, op.name, (source,), op.outputs[0], integers, arrays)
+    step = Step(library.NEURON, op.name, (source,), op.outputs[0], integers, arrays, remembers=(op,) if window is None else (window, op))
     step.inner["membrane"] = op.outputs[1]
     if window is not None:
         step.inner["current"] = window.outputs[0]
@@ -101,7 +101,7 @@ def single(op: Op, layouts: Layouts) -> list[Step] | None:
     if described is None:
         return None
     kind, integers, arrays = described
-    return [Step(kind, op.name, op.inputs, op.outputs[0], integers, arrays)]
+    return [Step(kind, op.name, op.inputs, op.outputs[0], integers, arrays, remembers=(op,))]
 
 
 Described = tuple[int, dict[str, int], dict[str, NDArray[Any]]]
@@ -166,11 +166,11 @@ def _window(op: ops.TemporalWindow, layouts: Layouts) -> Described:
 
 
 def _time_mix(op: ops.TimeMix, layouts: Layouts) -> Described:
-    return library.TIME_MIX, {}, {"table": op.matrix}
+    return library.TIME_MIX, {"entries": len(op.matrix)}, {"table": op.matrix}
 
 
 def _threshold(op: ops.Threshold, layouts: Layouts) -> Described:
-    return library.COMPARE, {}, {"threshold": op.threshold}
+    return library.COMPARE, {"entries": len(op.threshold)}, {"threshold": op.threshold}
 
 
 _RULES: dict[type[Op], Callable[[Any, Layouts], Described | None]] = {

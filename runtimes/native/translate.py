@@ -75,7 +75,7 @@ def time_steps(translation: Translation) -> int:
 
 
 def _steps(graph: Graph, population: Population, tables: dict[str, ops.InputTable], translation: Translation) -> list[Step] | None:
-    whole = population_step(graph, population, tables, translation.layouts)
+    whole = population_step(population, tables, translation.layouts)
     if whole is not None:
         return [whole]
     return _apart(graph, list(population.ops), tables, translation)
@@ -123,7 +123,7 @@ def _apart(graph: Graph, parts: list[Op], tables: dict[str, ops.InputTable], tra
 
 def _adds_bias(window: ops.TemporalWindow, translation: Translation) -> bool:
     """Whether a window does nothing else."""
-    return window.guard_bits == 0 and (window.taps == 1 or translation.layouts[window.outputs[0]].steps == 1)
+    return window.guard_bits == 0 and (window.taps == 1 or translation.layouts[window.outputs[0]].still)
 
 
 def _weighted(

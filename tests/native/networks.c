@@ -194,7 +194,7 @@ static size_t inner_size(const network *n, const ds2ta_op *op, int what) {
     return (what == DS2TA_MEMBRANE ? samples : seen) * tokens * (size_t)op->out_channels * 4;
 }
 
-void network_run(const network *n, ds2ta_plan *plan, results *r) {
+static void make_room(const network *n, results *r) {
     memset(r, 0, sizeof *r);
     for (int i = 0; i < n->value_count; i++) {
         const ds2ta_value *v = n->values + i;
@@ -206,8 +206,37 @@ void network_run(const network *n, ds2ta_plan *plan, results *r) {
         r->inner[i] = r->inner_sizes[i] ? need(r->inner_sizes[i]) : NULL;
     }
     if (n->given >= 0) memcpy(r->values[n->given], n->counts, r->value_sizes[n->given]);
+}
+
+void network_run(const network *n, ds2ta_plan *plan, results *r) {
+    make_room(n, r);
     int64_t nanoseconds[MOST_OPS];
     ds2ta_run(plan, n->input, BATCH, r->logits, r->values, r->inner, nanoseconds);
+}
+
+void network_over(const network *n, int steps, network *over) {
+    static const int32_t nothing[CLASSES];
+    *over = *n;
+    over->steps = steps, over->arena = 0;
+    for (int i = 0; i < n->value_count; i++) {
+        ds2ta_value *v = over->values + i;
+        v->steps = v->steps * steps / n->steps;
+        v->offset = over->arena;
+        over->arena += (int64_t)patterns_size(over, v);
+    }
+    for (int i = 0; i < n->op_count; i++)
+        if (n->ops[i].kind == DS2TA_READOUT) over->ops[i].bias = nothing;
+}
+
+int network_step(const network *n, const network *over, ds2ta_plan *plan, int taken, int32_t *state, results *r) {
+    network now = *over;
+    int still = n->ops[0].kind == DS2TA_ENCODE && n->ops[0].still;
+    const ds2ta_value *first = n->values;
+    size_t pixels = (size_t)first->height * (size_t)first->width * (size_t)n->ops[0].in_channels * BATCH;
+    if (n->input && !still) now.input = n->input + (size_t)taken * pixels;
+    if (n->given >= 0) now.counts = n->counts + (size_t)taken * BATCH * (size_t)first->height * (size_t)first->width * (size_t)first->channels;
+    make_room(&now, r);
+    return ds2ta_step(plan, taken, state, now.input, BATCH, r->logits, r->values, r->inner, NULL);
 }
 
 void results_free(results *r) {
@@ -219,5 +248,21 @@ int results_equal(const results *a, const results *b) {
     int equal = !memcmp(a->logits, b->logits, sizeof a->logits);
     for (int i = 0; i < MOST_VALUES; i++) equal &= !a->values[i] || !memcmp(a->values[i], b->values[i], a->value_sizes[i]);
     for (int i = 0; i < MOST_OPS * DS2TA_INNER; i++) equal &= !a->inner[i] || !memcmp(a->inner[i], b->inner[i], a->inner_sizes[i]);
+    return equal;
+}
+
+int results_are_part(const network *n, const network *over, const results *whole, const results *part, int taken) {
+    size_t blocks = (size_t)(n->steps / over->steps), block = (size_t)(taken / over->steps);
+    int equal = 1;
+    for (int i = 0; i < n->value_count; i++) {
+        const ds2ta_value *v = over->values + i;
+        size_t size = (size_t)(v->planes ? over->steps : v->steps) * BATCH * (size_t)v->height * (size_t)v->width * (size_t)v->channels;
+        size *= v->planes ? 1 : sizeof(int32_t);
+        equal &= !memcmp(whole->values[i] + block * size, part->values[i], size);
+    }
+    for (int i = 0; i < n->op_count * DS2TA_INNER; i++) {
+        size_t size = part->inner_sizes[i], begin = size * blocks == whole->inner_sizes[i] ? block * size : 0; /* 0: of a still picture */
+        equal &= !size || !memcmp((const char *)whole->inner[i] + begin, part->inner[i], size);
+    }
     return equal;
 }

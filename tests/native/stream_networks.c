@@ -85,8 +85,10 @@ static int saccade(network *n, int query, int key, int value, int heads) {
     int sums = reduce(n, query, DS2TA_OVER_CHANNELS, heads), total = reduce(n, reduce(n, key, DS2TA_OVER_CHANNELS, heads), DS2TA_OVER_TOKENS, 1);
     int relevance = multiply(n, sums, heads, total, heads, sums, heads, 0);
     int mixed = like(n, relevance, heads, 0), mask = like(n, relevance, heads, 1);
-    add_op(n, DS2TA_TIME_MIX, relevance, mixed)->table = int16s(n, (size_t)n->steps * (size_t)n->steps, -9, 20);
-    add_op(n, DS2TA_COMPARE, mixed, mask)->threshold = int32s(n, n->steps, -50, 400);
+    ds2ta_op *mix = add_op(n, DS2TA_TIME_MIX, relevance, mixed), *compare = add_op(n, DS2TA_COMPARE, mixed, mask);
+    mix->entries = compare->entries = n->steps;
+    mix->table = int16s(n, (size_t)n->steps * (size_t)n->steps, -9, 20);
+    compare->threshold = int32s(n, n->steps, -50, 400);
     return multiply(n, value, heads, mask, heads, value, heads, 1);
 }
 

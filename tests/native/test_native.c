@@ -14,7 +14,7 @@ static const char *const SETS[] = {"scalar", "avx2", "avx512", "neon"};
 enum { SET_COUNT = 4, WAY_COUNT = 3, CALLERS = 4, CALLS = 3 };
 static const char *const WAYS[WAY_COUNT] = {"by density", "listed", "dense"};
 
-static int passed, failed;
+static int passed, failed, stepped;
 
 static void check(int good, const char *what, unsigned long seed) {
     passed += good;
@@ -83,6 +83,81 @@ static void compare_callers(const network *n, const results *expected, unsigned 
     }
 }
 
+/* Time steps that a network can be run in at once: all that divide its steps, whole chunks of them. */
+static int may_be_cut(const network *n, int steps) {
+    int good = n->steps % steps == 0;
+    for (int i = 0; i < n->value_count; i++) good &= n->values[i].steps * steps % n->steps == 0;
+    return good;
+}
+
+/* A whole run, block of steps by block of steps: what the sequence gives, and the logits are its sum. */
+static void step_through(const network *n, const network *over, ds2ta_plan *plan, const results *expected, const char *what, unsigned long seed) {
+    size_t size = (size_t)ds2ta_state_size(plan) * BATCH;
+    void *room = NULL;
+    if (posix_memalign(&room, 64, (size + 1) * sizeof(int32_t))) exit(2);
+    int32_t *state = memset(room, 0, size * sizeof(int32_t));
+    uint32_t sums[BATCH * CLASSES];
+    const int32_t *bias = n->ops[n->op_count - 1].bias;
+    for (int i = 0; i < BATCH * CLASSES; i++) sums[i] = (uint32_t)bias[i % CLASSES];
+    int equal = 1;
+    for (int taken = 0; taken < n->steps; taken += over->steps) {
+        results found;
+        equal &= network_step(n, over, plan, taken, state, &found);
+        equal &= results_are_part(n, over, expected, &found, taken);
+        for (int i = 0; i < BATCH * CLASSES; i++) sums[i] += (uint32_t)found.logits[i];
+        results_free(&found);
+    }
+    check(equal && !memcmp(sums, expected->logits, sizeof sums), what, seed);
+    free(room);
+}
+
+/* Every instruction set and way to products, step by step, against the sequence. */
+static void compare_steps(const network *n, const results *expected, unsigned long seed) {
+    for (int steps = 1; steps < n->steps; steps++) {
+        if (!may_be_cut(n, steps)) continue;
+        network over;
+        network_over(n, steps, &over);
+        for (int s = 0; s < SET_COUNT; s++) {
+            if (!ds2ta_supports(SETS[s])) continue;
+            char error[200] = "", what[80];
+            int threads = 1 + (int)(seed + (unsigned long)s) % 3;
+            ds2ta_plan *plan = network_plan(&over, SETS[s], threads, error, sizeof error);
+            check(plan != NULL, error, seed);
+            for (int way = 0; plan && way < WAY_COUNT; way++) {
+                snprintf(what, sizeof what, "%d steps at once, %s, %s, in %d threads", steps, SETS[s], WAYS[way], threads);
+                plan->way = (enum ds2ta_way)way;
+                step_through(n, &over, plan, expected, what, seed);
+            }
+            ds2ta_plan_free(plan);
+        }
+        stepped++;
+    }
+}
+
+/* States and numbers of steps with which nothing can be done. */
+static void refuse_steps(const network *n, unsigned long seed) {
+    char error[200];
+    ds2ta_plan *plan = network_plan(n, NULL, 1, error, sizeof error);
+    check(plan != NULL, error, seed);
+    if (!plan) return;
+    int64_t size = ds2ta_state_size(plan) * BATCH;
+    void *room = NULL;
+    if (posix_memalign(&room, 64, (size_t)(size + 16) * sizeof(int32_t))) exit(2);
+    int32_t *state = memset(room, 0, (size_t)(size + 16) * sizeof(int32_t)), logits[BATCH * CLASSES];
+    const int64_t wrong[] = {-1, -n->steps, INT64_MIN, n->steps > 1 ? 1 : -3, n->steps > 1 ? INT64_MAX : -7};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        check(!ds2ta_step(plan, wrong[i], state, n->input, BATCH, logits, NULL, NULL, NULL), "steps that cannot have been", seed);
+    check(!ds2ta_step(plan, 0, NULL, n->input, BATCH, logits, NULL, NULL, NULL), "no state", seed);
+    check(!ds2ta_step(plan, 0, state + 1, n->input, BATCH, logits, NULL, NULL, NULL), "a state on any address", seed);
+    int weighed = 0;
+    for (int i = 0; i < n->op_count; i++) weighed |= n->ops[i].kind == DS2TA_TIME_MIX;
+    int goes_on = ds2ta_step(plan, n->steps, state, n->input, BATCH, logits, NULL, NULL, NULL);
+    check(goes_on == !weighed, "steps that there are no numbers for", seed);
+    check(ds2ta_state_place(plan, -1) == -1 && ds2ta_state_place(plan, n->op_count) == -1, "the state of no operation", seed);
+    free(room);
+    ds2ta_plan_free(plan);
+}
+
 /* Fields of an operation whose lie the library can see: those that say how long an array is, it has to believe. */
 static int32_t *seen_field(network *n, ds2ta_op *op, int64_t which) {
     int32_t *const fields[] = {&op->kind, op->inputs, op->inputs + 1, op->inputs + 2, &op->output, &op->taps, &op->decay, &op->guard_bits, &op->leak_shift,
@@ -146,6 +221,8 @@ int main(int argc, char **argv) {
             for (int i = 0; i < n.value_count; i++)
                 for (size_t k = 0; k < expected.value_sizes[i]; k++, places++) spikes += expected.values[i][k] != 0;
             compare_sets(&n, &expected, seed);
+            compare_steps(&n, &expected, seed);
+            refuse_steps(&n, seed);
             if (seed % 4 == 1) compare_callers(&n, &expected, seed);
             results_free(&expected);
             ds2ta_plan_free(plan);
@@ -154,6 +231,7 @@ int main(int argc, char **argv) {
         if (seed == 1) refuse_nothing(&n);
         network_free(&n);
     }
+    check(stepped > 0, "networks that can be cut into steps", 0);
     check(spikes > places / 20 && spikes < places - places / 20, "networks that fire", 0);
     for (int s = 0; s < SET_COUNT; s++) printf("%s: %s\n", SETS[s], ds2ta_supports(SETS[s]) ? "compared" : "does not work here");
     printf("%lu of %lu places fire\n%d passed, %d failed\n", (unsigned long)spikes, (unsigned long)places, passed, failed);

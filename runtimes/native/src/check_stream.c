@@ -93,10 +93,11 @@ static const char *check_matmul(const context *c) {
 static const char *check_one(const context *c) {
     const ds2ta_op *op = c->op;
     if (!same_shape(c, 0)) return "changes the shape of its input";
-    if (op->kind == DS2TA_COMPARE) return op->threshold && c->out->planes ? NULL : "makes no spikes";
+    int weighed = op->entries >= steps_of(c, c->out) && op->entries <= DS2TA_MAX_WEIGHED;
+    if (op->kind == DS2TA_COMPARE) return op->threshold && c->out->planes && weighed ? NULL : "makes no spikes";
     if (c->out->planes) return "makes no stream";
     if (op->kind == DS2TA_WINDOW) return good_window(op) ? NULL : "has a window out of range";
-    if (op->kind == DS2TA_TIME_MIX) return op->table ? NULL : "has no matrix";
+    if (op->kind == DS2TA_TIME_MIX) return op->table && weighed ? NULL : "has no matrix";
     return op->table && divides(op->heads, c->out->channels) && op->entries >= 1 && op->entries <= 1 << 16 ? NULL : "has no table";
 }
 

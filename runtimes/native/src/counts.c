@@ -1,4 +1,5 @@
-/* Counts for the dense product: a byte for every input channel and step, of all places under a kernel. */
+/* Counts for the dense product: a byte for every input channel and step, of all places under a kernel. A whole group is written, and
+ * what is too much of it is overwritten by the next token, or never read. */
 #include "plan.h"
 
 #include <string.h>
@@ -8,9 +9,9 @@ void ds2ta_count_block(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scr
     size_t stride = ds2ta_count_stride(node), channels = (size_t)node->channels;
     size_t plane_stride = (size_t)plan->groups * (size_t)node->tokens * (size_t)node->stride_in;
     int size = node->op.size, apart = node->op.dilation, linear = node->op.kind == DS2TA_LINEAR;
-    uint8_t *counts = scratch->counts;
     for (int n = 0; n < count; n++)
-        for (int group = 0; group < plan->groups; group++, counts += DS2TA_GROUP * stride) {
+        for (int group = 0; group < plan->groups; group++) {
+            uint8_t *counts = scratch->counts + ((size_t)n * (size_t)ds2ta_counted(plan) + (size_t)group * DS2TA_GROUP) * stride;
             const uint8_t *patterns = ds2ta_patterns(plan, node->op.inputs[0], 0, group);
             for (int place = 0; place < size * size; place++) {
                 /* What is written behind a place's channels, the next place overwrites. */

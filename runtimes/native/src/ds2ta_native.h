@@ -24,7 +24,7 @@
 #endif
 
 /* Changes whenever a structure or the meaning of a function does. */
-#define DS2TA_ABI 2
+#define DS2TA_ABI 3
 
 /* Output channels that a kernel computes at once. */
 #define DS2TA_TILE 64
@@ -34,6 +34,7 @@
 #define DS2TA_MAX_COUNT 4096
 #define DS2TA_MAX_THREADS 256
 #define DS2TA_MAX_STEPS 64
+#define DS2TA_MAX_WEIGHED 1024 /* time steps that a time mix or a comparison has numbers for */
 #define DS2TA_MAX_PLANES 8
 #define DS2TA_MAX_ROWS 65535
 #define DS2TA_MAX_HEAD 1024
@@ -90,14 +91,14 @@ typedef struct {
     int32_t output;    /* value; the logits are -1 */
     int32_t size;      /* of a convolution's kernel, odd */
     int32_t still;     /* encoder: whether one picture stands for all time steps */
-    int32_t heads, entries;
+    int32_t heads, entries; /* time mix, compare: time steps of a whole run, at least those of the plan */
     int32_t taps, decay, guard_bits, leak_numerator, leak_shift;
     int32_t in_channels, out_channels;
-    const int16_t *table;     /* encoder [in_channels][256]; attention, lookup [heads][entries]; time mix [steps][steps] */
+    const int16_t *table;     /* encoder [in_channels][256]; attention, lookup [heads][entries]; time mix [entries][entries] */
     const int8_t *weight;     /* [out][rows] */
     const int16_t *wide;      /* encoder [out][rows] */
     const int32_t *bias;      /* [out] */
-    const int32_t *threshold; /* [out]; compare [steps] */
+    const int32_t *threshold; /* [out]; compare [entries] */
     int32_t shift;    /* layers whose output is a stream: of the products, to the left */
     int32_t dilation; /* encoder, convolution: from one place of the kernel to the next */
     int32_t stride;   /* pooling */
@@ -128,7 +129,7 @@ DS2TA_API const char *ds2ta_plan_isa(const ds2ta_plan *plan);
 /* Bytes that the plan holds: packed weights, arena, scratch. */
 DS2TA_API int64_t ds2ta_plan_bytes(const ds2ta_plan *plan);
 
-/* Runs `batch` samples.
+/* Runs `batch` samples, from the beginning.
  *
  * input: uint8 [batch][H][W][C] of still pictures, else [T][batch][H][W][C].
  * logits: int32 [batch][classes].
@@ -140,5 +141,21 @@ DS2TA_API int64_t ds2ta_plan_bytes(const ds2ta_plan *plan);
  * A plan runs one call at a time; different plans may run at once. */
 DS2TA_API void ds2ta_run(ds2ta_plan *plan, const uint8_t *input, int batch, int32_t *logits, uint8_t *const *values, void *const *inner,
                          int64_t *nanoseconds);
+
+/* What a sample's run remembers from one step to the next: so many integers of 32 bits, all 0 before the first. An operation's begin at
+ * ds2ta_state_place, and lie there as [token][tile][slot][DS2TA_TILE]: a neuron has `taps` slots, the products of the last taps - 1 time
+ * steps, the oldest first, and then what its membrane carries over, after reset and leak. A window has the former, a time mix its inputs
+ * of all time steps but the last; these two lie as [token][slot][channel]. */
+DS2TA_API int64_t ds2ta_state_size(const ds2ta_plan *plan);
+DS2TA_API int64_t ds2ta_state_place(const ds2ta_plan *plan, int op);
+
+/* Runs the plan's time steps of samples that have taken `taken` steps before, as ds2ta_run does otherwise.
+ *
+ * state: int32 [batch][ds2ta_state_size], on an address that 64 divides; is what was remembered, and then what is.
+ *
+ * Returns 0, and has done nothing, for a state on no such address, or when `taken` is no multiple of the plan's steps or leaves none of
+ * the steps that a time mix or a comparison has numbers for. */
+DS2TA_API int ds2ta_step(ds2ta_plan *plan, int64_t taken, int32_t *state, const uint8_t *input, int batch, int32_t *logits,
+                         uint8_t *const *values, void *const *inner, int64_t *nanoseconds);
 
 #endif

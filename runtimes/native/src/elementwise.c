@@ -3,9 +3,6 @@
 
 #include <string.h>
 
-/* Left shifts go through unsigned numbers; right shifts floor. */
-static int32_t left(int32_t value, int bits) { return (int32_t)((uint32_t)value << bits); }
-
 void ds2ta_neurons(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high) {
     int input = node->op.inputs[0], channels = node->op.out_channels, tokens = ds2ta_tokens(plan->values + node->op.output);
     int steps = ds2ta_rows_of(plan, plan->values + input) == (size_t)tokens ? 1 : plan->steps;
@@ -19,23 +16,6 @@ void ds2ta_neurons(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch
                 if (from != to) memcpy(to, from, (size_t)count * sizeof *to);
             }
             ds2ta_fire(plan, node, scratch->product, steps == 1 ? 0 : DS2TA_TILE, sample, token, tile);
-        }
-}
-
-void ds2ta_window(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high) {
-    (void)sample;
-    const ds2ta_op *op = &node->op;
-    const ds2ta_value *out = plan->values + op->output;
-    size_t tokens = (size_t)ds2ta_tokens(out);
-    for (int step = 0; step < out->steps; step++)
-        for (size_t token = (size_t)low; token < (size_t)high; token++) {
-            int32_t *to = ds2ta_row(plan, op->output, (size_t)step * tokens + token);
-            for (int c = 0; c < out->channels; c++) to[c] = left(node->bias[c], op->guard_bits);
-            for (int lag = 0; lag < op->taps && lag <= step; lag++) {
-                int shift = op->decay * lag < 31 ? op->decay * lag : 31;
-                const int32_t *from = ds2ta_fetch(plan, op->inputs[0], (size_t)(step - lag) * tokens + token, 0, out->channels, scratch->room);
-                for (int c = 0; c < out->channels; c++) to[c] += left(from[c], op->guard_bits) >> shift;
-            }
         }
 }
 
@@ -142,33 +122,5 @@ void ds2ta_look_up(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch
             int32_t *to = ds2ta_row(plan, node->op.output, row);
             for (int c = 0; c < out->channels; c++) /* an index outside is ruled out by proof, which cannot be seen from here */
                 to[c] = from[c] < 0 || from[c] >= entries ? 0 : node->table[(size_t)(c / width) * (size_t)entries + (size_t)from[c]];
-        }
-}
-
-void ds2ta_mix_steps(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high) {
-    (void)sample;
-    const ds2ta_value *out = plan->values + node->op.output;
-    size_t tokens = (size_t)ds2ta_tokens(out);
-    for (int step = 0; step < out->steps; step++)
-        for (size_t token = (size_t)low; token < (size_t)high; token++) {
-            int32_t *to = ds2ta_row(plan, node->op.output, (size_t)step * tokens + token);
-            memset(to, 0, (size_t)out->channels * sizeof *to);
-            for (int past = 0; past <= step; past++) {
-                int32_t weight = node->table[step * out->steps + past];
-                const int32_t *from = ds2ta_fetch(plan, node->op.inputs[0], (size_t)past * tokens + token, 0, out->channels, scratch->room);
-                for (int c = 0; c < out->channels; c++) to[c] += weight * from[c];
-            }
-        }
-}
-
-void ds2ta_compare(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high) {
-    (void)sample;
-    const ds2ta_value *out = plan->values + node->op.output;
-    for (int step = 0; step < plan->steps; step++)
-        for (int token = low; token < high; token++) {
-            size_t row = (size_t)step * (size_t)ds2ta_tokens(out) + (size_t)token;
-            const int32_t *from = ds2ta_fetch(plan, node->op.inputs[0], row, 0, out->channels, scratch->room);
-            for (int c = 0; c < out->channels; c++) scratch->room[c] = from[c] >= node->threshold[step];
-            ds2ta_keep(plan, node->op.output, step, token, scratch->room);
         }
 }

@@ -99,6 +99,10 @@ typedef struct {
     void (*fire)(const ds2ta_neuron *neuron, const int32_t *product, int stride, const int32_t *bias, const int32_t *threshold,
                  uint8_t *out, size_t group_stride);
 
+    /* The same for steps that follow others: `state` is what the neurons remember, [taps][DS2TA_TILE], see ds2ta_state_size. */
+    void (*go_on)(const ds2ta_neuron *neuron, const int32_t *product, int stride, const int32_t *bias, const int32_t *threshold,
+                  int32_t *state, uint8_t *out, size_t group_stride);
+
     /* Bits `step` of `width` patterns, 64 to a word. */
     void (*gather)(const uint8_t *patterns, int width, int step, uint64_t *words);
 
@@ -131,8 +135,9 @@ void ds2ta_gather_plain(const uint8_t *patterns, int width, int step, uint64_t *
 /* Returns the kernels of this name, the best ones for NULL, or NULL when they are not there or do not work here. */
 const ds2ta_kernels *ds2ta_select_kernels(const char *name);
 
-/* Temporal window and neuron, one channel at a time, with everything that happens inside: current[t], membrane[t]. */
-void ds2ta_fire_one(const ds2ta_neuron *neuron, const int32_t *product, int stride, int32_t bias, int32_t threshold, int32_t *current,
-                    int32_t *membrane, uint8_t *spikes);
+/* Temporal window and neuron, one channel at a time, with everything that happens inside: current[t], membrane[t]. `state` is the
+ * channel's part of what go_on is given, or NULL at the beginning. Returns what the membrane carries over. */
+int32_t ds2ta_fire_one(const ds2ta_neuron *neuron, const int32_t *product, int stride, int32_t bias, int32_t threshold, const int32_t *state,
+                       int32_t *current, int32_t *membrane, uint8_t *spikes);
 
 #endif

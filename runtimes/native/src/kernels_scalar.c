@@ -105,32 +105,52 @@ static void tally(const uint8_t *patterns, int tokens, int channels, int shift, 
 /* Shifts are arithmetic: every compiler that this library is built with floors. Left shifts go through unsigned numbers. */
 static int32_t left(int32_t value, int bits) { return (int32_t)((uint32_t)value << bits); }
 
-void ds2ta_fire_one(const ds2ta_neuron *neuron, const int32_t *product, int stride, int32_t bias, int32_t threshold, int32_t *current,
-                    int32_t *membrane, uint8_t *spikes) {
-    int32_t carried = 0;
+int32_t ds2ta_fire_one(const ds2ta_neuron *neuron, const int32_t *product, int stride, int32_t bias, int32_t threshold, const int32_t *state,
+                       int32_t *current, int32_t *membrane, uint8_t *spikes) {
+    int past = neuron->taps - 1;
+    int32_t carried = state ? state[past * DS2TA_TILE] : 0;
     for (int t = 0; t < neuron->steps; t++) {
         current[t] = left(bias, neuron->guard_bits);
-        for (int m = 0; m < neuron->taps && m <= t; m++) {
+        for (int m = 0; m < neuron->taps && (state || m <= t); m++) {
             int shift = neuron->decay * m < 31 ? neuron->decay * m : 31;
-            current[t] += left(product[(size_t)(t - m) * (size_t)stride], neuron->guard_bits) >> shift;
+            int32_t seen = m <= t ? product[(size_t)(t - m) * (size_t)stride] : state[(past + t - m) * DS2TA_TILE];
+            current[t] += left(seen, neuron->guard_bits) >> shift;
         }
         membrane[t] = carried + current[t];
         spikes[t] = membrane[t] >= threshold;
         carried = spikes[t] ? 0 : (membrane[t] * neuron->leak_numerator) >> neuron->leak_shift;
     }
+    return carried;
 }
 
-static void fire(const ds2ta_neuron *neuron, const int32_t *product, int stride, const int32_t *bias, const int32_t *threshold,
-                 uint8_t *out, size_t group_stride) {
+/* What one channel remembers behind the steps: the last products, the oldest first, and what its membrane carries over. */
+static void remember(const ds2ta_neuron *neuron, const int32_t *product, int stride, int32_t carried, int32_t *state) {
+    int past = neuron->taps - 1;
+    for (int k = 0; k < past; k++) {
+        int at = neuron->steps + k;
+        state[k * DS2TA_TILE] = at < past ? state[at * DS2TA_TILE] : product[(size_t)(at - past) * (size_t)stride];
+    }
+    state[past * DS2TA_TILE] = carried;
+}
+
+static void go_on(const ds2ta_neuron *neuron, const int32_t *product, int stride, const int32_t *bias, const int32_t *threshold,
+                  int32_t *state, uint8_t *out, size_t group_stride) {
     int32_t current[DS2TA_MAX_STEPS], membrane[DS2TA_MAX_STEPS];
     uint8_t spikes[DS2TA_MAX_STEPS];
     for (int c = 0; c < DS2TA_TILE; c++) {
-        ds2ta_fire_one(neuron, product + c, stride, bias[c], threshold[c], current, membrane, spikes);
+        int32_t *own = state ? state + c : NULL;
+        int32_t carried = ds2ta_fire_one(neuron, product + c, stride, bias[c], threshold[c], own, current, membrane, spikes);
+        if (own) remember(neuron, product + c, stride, carried, own);
         for (int t = 0; t < neuron->steps; t++) {
             uint8_t *pattern = out + (size_t)(t / DS2TA_GROUP) * group_stride + c;
             *pattern = (uint8_t)((t % DS2TA_GROUP ? *pattern : 0) | spikes[t] << t % DS2TA_GROUP);
         }
     }
+}
+
+static void fire(const ds2ta_neuron *neuron, const int32_t *product, int stride, const int32_t *bias, const int32_t *threshold,
+                 uint8_t *out, size_t group_stride) {
+    go_on(neuron, product, stride, bias, threshold, NULL, out, group_stride);
 }
 
 /* Eight bytes at a time: a multiplication brings their lowest bits together. */
@@ -188,6 +208,7 @@ const ds2ta_kernels ds2ta_kernels_scalar = {
     .add = add,
     .tally = tally,
     .fire = fire,
+    .go_on = go_on,
     .gather = ds2ta_gather_plain,
     .spread = spread,
     .look_up = look_up,

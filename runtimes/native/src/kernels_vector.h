@@ -86,50 +86,7 @@ static void multiply(const int32_t *weight, const uint16_t *rows, const int32_t 
     for (int l = 0; l < LONGS; l++) STORE(longs, product + l * LONG_LANES, sum[l]);
 }
 
-/* `steps` and `taps` are the neuron's, or numbers that the compiler knows. */
-static inline __attribute__((always_inline)) void fire_of(const ds2ta_neuron *neuron, const int32_t *product, size_t stride, const int32_t *bias,
-                                                          const int32_t *threshold, uint8_t *out, size_t group_stride, int steps, int taps) {
-    const longs zero = {0};
-    longs decay[4]; /* later taps are seldom: they are computed where they are needed */
-    for (int m = 0; m < 4; m++) decay[m] = zero + (neuron->decay * m < 31 ? neuron->decay * m : 31);
-    for (int first = 0; first < DS2TA_TILE; first += LONG_LANES) {
-        longs constant = LOAD(longs, bias + first) << neuron->guard_bits, limit = LOAD(longs, threshold + first);
-        longs carried = zero, pattern = zero, seen[4];
-        for (int t = 0; t < steps; t++) {
-            longs current = constant, now = LOAD(longs, product + (size_t)t * stride + first) << neuron->guard_bits;
-            if (taps > 1) seen[t % 4] = now;
-            current += now;
-            for (int m = 1; m < taps && m <= t; m++)
-                current += m < 4 ? seen[(t - m) % 4] >> decay[m]
-                                 : (LOAD(longs, product + (size_t)(t - m) * stride + first) << neuron->guard_bits) >>
-                                       (neuron->decay * m < 31 ? neuron->decay * m : 31);
-            longs membrane = carried + current, fired = membrane >= limit;
-            carried = membrane & ~fired;
-            if (neuron->leak_numerator != 1) carried *= neuron->leak_numerator;
-            carried >>= neuron->leak_shift;
-            pattern |= fired & 1 << t % DS2TA_GROUP;
-            if (t % DS2TA_GROUP == DS2TA_GROUP - 1 || t + 1 == steps) {
-                store_low_bytes(pattern, out + (size_t)(t / DS2TA_GROUP) * group_stride + first);
-                pattern = zero;
-            }
-        }
-    }
-}
-
-static void fire(const ds2ta_neuron *neuron, const int32_t *product, int stride, const int32_t *bias, const int32_t *threshold,
-                 uint8_t *out, size_t group_stride) {
-    int taps = neuron->taps < neuron->steps ? neuron->taps : neuron->steps;
-#define FIRE(steps, taps) fire_of(neuron, product, (size_t)stride, bias, threshold, out, group_stride, steps, taps)
-    switch (neuron->steps == 4 ? taps : 0) {
-    case 1: FIRE(4, 1); break;
-    case 2: FIRE(4, 2); break;
-    case 3: FIRE(4, 3); break;
-    case 4: FIRE(4, 4); break;
-    default: FIRE(neuron->steps, taps);
-    }
-#undef FIRE
-}
-
+#include "kernels_neuron.h"
 #include "kernels_attention.h"
 
 const ds2ta_kernels DS2TA_KERNELS = {
@@ -147,6 +104,7 @@ const ds2ta_kernels DS2TA_KERNELS = {
     .add = add,
     .tally = tally,
     .fire = fire,
+    .go_on = go_on,
     .gather = DS2TA_GATHER,
     .spread = spread,
     .look_up = look_up,

@@ -19,8 +19,13 @@ void ds2ta_fire(const ds2ta_plan *plan, const ds2ta_node *node, const int32_t *p
     }
     size_t group_stride = (size_t)ds2ta_tokens(value) * (size_t)node->stride_out;
     uint8_t *out = ds2ta_patterns(plan, node->op.output, 0, 0) + (size_t)token * (size_t)node->stride_out + column;
-    plan->kernels->fire(&neuron, product, stride, node->bias + column, node->threshold + column, out, group_stride);
-    if (ds2ta_fires_traced(plan, node)) ds2ta_trace_fire(plan, node, &neuron, product, stride, sample, token, tile);
+    int32_t *state = ds2ta_state_of(plan, node, sample, token);
+    if (state) state += column * (size_t)node->op.taps;
+    if (ds2ta_fires_traced(plan, node)) ds2ta_trace_fire(plan, node, &neuron, product, stride, state, sample, token, tile);
+    if (state)
+        plan->kernels->go_on(&neuron, product, stride, node->bias + column, node->threshold + column, state, out, group_stride);
+    else
+        plan->kernels->fire(&neuron, product, stride, node->bias + column, node->threshold + column, out, group_stride);
 }
 
 /* In rows added of one tile: what a list takes beside its rows, once a tile; what sorting takes, and joining sorted pixels. */
@@ -37,7 +42,7 @@ static int is_dense(const ds2ta_plan *plan, const ds2ta_node *node, int first, i
     int64_t tiles = node->tiles, sorts = (int64_t)count * plan->groups * node->planes;
     int64_t rows = (int64_t)spikes * node->op.size * node->op.size * tiles * (node->together[0] > 1 ? 3 : 4) / 4;
     int64_t sorting = SORT_COST + node->rows / 4 + (node->op.kind == DS2TA_CONV ? JOIN_COST : 0);
-    int64_t dense = (int64_t)count * plan->groups * node->rows * tiles * plan->kernels->dense_cost / 16;
+    int64_t dense = (int64_t)count * plan->groups * node->rows * tiles * plan->kernels->dense_cost / 16 / ds2ta_fold(plan);
     return rows + sorts * (sorting + LIST_COST * node->chunk_count * tiles) > dense;
 }
 
@@ -85,17 +90,19 @@ static void add_rows(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scrat
 /* Multiplies every token's counts, tile by tile, and fires. */
 static void multiply(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int first, int count) {
     size_t stride = ds2ta_count_stride(node), size = DS2TA_GROUP * stride;
+    int fold = ds2ta_fold(plan);
     for (int tile = 0; tile < node->tiles; tile++) {
         ds2ta_panel panel = ds2ta_panel_of(node, tile / DS2TA_PANEL * DS2TA_PANEL);
         ahead next = tile % DS2TA_PANEL ? (ahead){NULL, 0} : after_tile(plan, node, tile, panel.width);
         plan->kernels->unpack(&panel, tile % DS2TA_PANEL, node->quads, scratch->quads);
-        for (int n = 0; n < count; n++) {
-            fetch(next, n, count);
-            const uint8_t *counts = scratch->counts + (size_t)n * (size_t)plan->groups * size;
+        for (int n = 0; n < count; n += fold) {
+            fetch(next, n / fold, (count + fold - 1) / fold);
+            const uint8_t *counts = scratch->counts + (size_t)n * (size_t)ds2ta_counted(plan) * stride;
             for (int group = 0; group < plan->groups; group++)
                 plan->kernels->dense(scratch->quads, node->quads, counts + (size_t)group * size, stride,
                                      scratch->product + group * DS2TA_GROUP * DS2TA_TILE);
-            ds2ta_fire(plan, node, scratch->product, DS2TA_TILE, sample, first + n, tile);
+            for (int k = 0; k < fold && n + k < count; k++)
+                ds2ta_fire(plan, node, scratch->product + k * plan->steps * DS2TA_TILE, DS2TA_TILE, sample, first + n + k, tile);
         }
     }
 }

@@ -126,7 +126,7 @@ static int block_of(int64_t one, int64_t cache, int least) {
 
 static void set_blocks(const ds2ta_plan *plan, ds2ta_node *node) {
     node->block = block_of((int64_t)node->rows * node->planes * plan->groups * (int64_t)sizeof(uint16_t), 512 << 10, 8);
-    node->dense_block = block_of((int64_t)ds2ta_count_stride(node) * plan->groups * DS2TA_GROUP, 128 << 10, 8);
+    node->dense_block = block_of((int64_t)ds2ta_count_stride(node) * ds2ta_counted(plan), 128 << 10, 8);
 }
 
 int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
@@ -201,7 +201,7 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
         if (node->packed) {
             list = larger(list, (size_t)node->block * turns * ((size_t)node->rows + (size_t)node->chunk_count * filled));
             lists = larger(lists, (size_t)node->block * turns * (size_t)node->chunk_count);
-            counts = larger(counts, (size_t)node->dense_block * groups * DS2TA_GROUP * ds2ta_count_stride(node));
+            counts = larger(counts, ((size_t)node->dense_block * (size_t)ds2ta_counted(plan) + DS2TA_GROUP) * ds2ta_count_stride(node));
             quads = larger(quads, (size_t)node->quads * 4 * DS2TA_TILE);
         }
         if (node->op.kind == DS2TA_CONV) {

@@ -4,9 +4,9 @@
 #include <string.h>
 
 /* Numbers in an operation's table. */
-static size_t table_size(const ds2ta_plan *plan, const ds2ta_op *op) {
-    size_t steps = (size_t)ds2ta_steps_of(plan, plan->values + op->output);
-    return op->kind == DS2TA_TIME_MIX ? steps * steps : op->kind == DS2TA_LOOKUP ? (size_t)op->heads * (size_t)op->entries : 0;
+static size_t table_size(const ds2ta_op *op) {
+    size_t entries = (size_t)op->entries;
+    return op->kind == DS2TA_TIME_MIX ? entries * entries : op->kind == DS2TA_LOOKUP ? (size_t)op->heads * entries : 0;
 }
 
 int64_t ds2ta_pack_stream(ds2ta_plan *plan, ds2ta_node *node) {
@@ -20,13 +20,13 @@ int64_t ds2ta_pack_stream(ds2ta_plan *plan, ds2ta_node *node) {
     node->stride_out = ds2ta_padded(out->channels);
     node->tiles = node->stride_out / DS2TA_TILE;
     int fires = op->kind == DS2TA_NEURON, compares = op->kind == DS2TA_COMPARE;
-    size_t outputs = (size_t)node->stride_out, entries = table_size(plan, op);
+    size_t outputs = (size_t)node->stride_out, entries = table_size(op);
     if (fires || op->kind == DS2TA_WINDOW) node->bias = ds2ta_take(&bytes, outputs, sizeof(int32_t));
-    if (fires || compares) node->threshold = ds2ta_take(&bytes, compares ? (size_t)plan->steps : outputs, sizeof(int32_t));
+    if (fires || compares) node->threshold = ds2ta_take(&bytes, compares ? (size_t)op->entries : outputs, sizeof(int32_t));
     if (entries) node->table = ds2ta_take(&bytes, entries, sizeof(int16_t));
     if (bytes < 0) return -1;
     if (node->bias) memcpy(node->bias, op->bias, (size_t)out->channels * sizeof(int32_t));
-    if (compares) memcpy(node->threshold, op->threshold, (size_t)plan->steps * sizeof(int32_t));
+    if (compares) memcpy(node->threshold, op->threshold, (size_t)op->entries * sizeof(int32_t));
     for (size_t i = 0; fires && i < outputs; i++) node->threshold[i] = i < (size_t)out->channels ? op->threshold[i] : INT32_MAX;
     if (entries) memcpy(node->table, op->table, entries * sizeof(int16_t));
     return bytes;

@@ -31,6 +31,7 @@ static int build(ds2ta_plan *plan, const ds2ta_value *values, const ds2ta_op *op
         if (bytes < 0) return fail(error, size, "not enough memory for the weights");
         plan->bytes += bytes;
     }
+    ds2ta_lay_out_state(plan);
     for (int i = 0; i < plan->threads; i++) {
         int64_t bytes = ds2ta_make_scratch(plan, plan->scratch + i);
         if (bytes < 0) return fail(error, size, "not enough memory to work in");
@@ -79,6 +80,10 @@ const char *ds2ta_plan_isa(const ds2ta_plan *plan) { return plan->kernels->name;
 
 int64_t ds2ta_plan_bytes(const ds2ta_plan *plan) { return plan->bytes; }
 
+int64_t ds2ta_state_size(const ds2ta_plan *plan) { return plan->state_size; }
+
+int64_t ds2ta_state_place(const ds2ta_plan *plan, int op) { return op < 0 || op >= plan->node_count ? -1 : plan->nodes[op].state; }
+
 static int64_t now(void) {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
@@ -121,8 +126,8 @@ static void work(void *argument, int index) {
         for (int i = 0; i < plan->node_count; i++) operate(plan, i, sample, index, plan->threads);
 }
 
-void ds2ta_run(ds2ta_plan *plan, const uint8_t *input, int batch, int32_t *logits, uint8_t *const *values, void *const *inner,
-               int64_t *nanoseconds) {
+static void run(ds2ta_plan *plan, const uint8_t *input, int batch, int32_t *logits, uint8_t *const *values, void *const *inner,
+                int64_t *nanoseconds) {
     plan->input = input;
     plan->batch = batch;
     plan->logits = logits;
@@ -131,4 +136,20 @@ void ds2ta_run(ds2ta_plan *plan, const uint8_t *input, int batch, int32_t *logit
     plan->nanoseconds = nanoseconds;
     if (nanoseconds) memset(nanoseconds, 0, (size_t)plan->node_count * sizeof *nanoseconds);
     ds2ta_threads_run(plan->pool, work, plan);
+}
+
+void ds2ta_run(ds2ta_plan *plan, const uint8_t *input, int batch, int32_t *logits, uint8_t *const *values, void *const *inner,
+               int64_t *nanoseconds) {
+    plan->state = NULL;
+    plan->taken = 0;
+    run(plan, input, batch, logits, values, inner, nanoseconds);
+}
+
+int ds2ta_step(ds2ta_plan *plan, int64_t taken, int32_t *state, const uint8_t *input, int batch, int32_t *logits, uint8_t *const *values,
+               void *const *inner, int64_t *nanoseconds) {
+    if (!state || (uintptr_t)state % 64 || taken < 0 || taken % plan->steps || taken > plan->weighed - plan->steps) return 0;
+    plan->state = state;
+    plan->taken = taken;
+    run(plan, input, batch, logits, values, inner, nanoseconds);
+    return 1;
 }

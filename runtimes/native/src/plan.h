@@ -28,6 +28,8 @@ typedef struct {
     int32_t *threshold; /* padded with INT32_MAX, which no padded channel reaches */
     int16_t *table;
     int8_t *weight; /* readout [out][in] */
+    int64_t state;  /* where the sample's state has what this operation remembers, */
+    int remembered; /* and how many integers that are for each token */
 } ds2ta_node;
 
 /* What one thread works in. */
@@ -66,7 +68,11 @@ struct ds2ta_plan {
     struct ds2ta_threads *pool;
     const ds2ta_kernels *kernels;
     int64_t bytes;
+    int64_t state_size; /* integers that a sample's run remembers */
+    int64_t weighed;    /* time steps that there are numbers for; INT64_MAX when they are for any */
     /* of the run in progress */
+    int32_t *state; /* NULL at the beginning of a run: nothing is remembered, and nothing will be */
+    int64_t taken;  /* time steps before */
     const uint8_t *input;
     int32_t *logits;
     uint8_t *const *traced;
@@ -92,6 +98,12 @@ static inline uint8_t *ds2ta_patterns(const ds2ta_plan *plan, int value, int pla
     return plan->arena + v->offset + ((size_t)plane * (size_t)plan->groups + (size_t)group) * size;
 }
 
+/* What an operation remembers of a token, or NULL at the beginning of a run. */
+static inline int32_t *ds2ta_state_of(const ds2ta_plan *plan, const ds2ta_node *node, int sample, int token) {
+    if (!plan->state) return NULL;
+    return plan->state + (int64_t)sample * plan->state_size + node->state + (int64_t)token * node->remembered;
+}
+
 /* The trace of something inside an operation, or NULL. */
 static inline void *ds2ta_inner_trace(const ds2ta_plan *plan, const ds2ta_node *node, int what) {
     return plan->inner ? plan->inner[(node - plan->nodes) * DS2TA_INNER + what] : NULL;
@@ -114,6 +126,9 @@ size_t ds2ta_matmul_room(const ds2ta_plan *plan, const ds2ta_node *node);
 /* pack.c: memory aligned to a register, zeroed and counted; NULL, and -1 bytes from then on, when there is none. */
 void *ds2ta_take(int64_t *bytes, size_t count, size_t size);
 
+/* temporal.c: lays out what the operations remember, and counts the time steps that there are numbers for. */
+void ds2ta_lay_out_state(ds2ta_plan *plan);
+
 /* pack.c: copies and packs an operation's arrays; returns the bytes it took, -1 when there is no memory. */
 int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node);
 void ds2ta_unpack(ds2ta_node *node);
@@ -123,6 +138,13 @@ void ds2ta_free_scratch(ds2ta_scratch *scratch);
 
 /* Bytes from one step's counts to the next one's. */
 static inline size_t ds2ta_count_stride(const ds2ta_node *node) { return (size_t)node->quads * 4 + DS2TA_TILE; }
+
+/* Where there are so few steps that a group is not full: tokens that the dense product takes at once, their steps one behind the other
+ * as if they were a group's. */
+static inline int ds2ta_fold(const ds2ta_plan *plan) { return plan->steps < DS2TA_GROUP ? DS2TA_GROUP / plan->steps : 1; }
+
+/* Steps of a token's counts, in which those of a group that is not full are counted as well, unless the next token's follow there. */
+static inline int ds2ta_counted(const ds2ta_plan *plan) { return ds2ta_fold(plan) > 1 ? plan->steps : plan->groups * DS2TA_GROUP; }
 
 /* lists.c: lists of a block of tokens, for add_rows in layers.c: groups, planes, chunks of each token. */
 void ds2ta_list_linear(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count);
@@ -172,7 +194,7 @@ static inline size_t ds2ta_place(const ds2ta_plan *plan, int step, int sample, i
 void ds2ta_trace_value(const ds2ta_plan *plan, int value, int sample, int low, int high);
 int ds2ta_fires_traced(const ds2ta_plan *plan, const ds2ta_node *node);
 void ds2ta_trace_fire(const ds2ta_plan *plan, const ds2ta_node *node, const ds2ta_neuron *neuron, const int32_t *product, int stride,
-                      int sample, int token, int tile);
+                      const int32_t *state, int sample, int token, int tile);
 
 /* layers.c: neuron of a node, and the firing of one token's tile with its trace. */
 ds2ta_neuron ds2ta_neuron_of(const ds2ta_plan *plan, const ds2ta_node *node);

@@ -38,7 +38,7 @@ int ds2ta_fires_traced(const ds2ta_plan *plan, const ds2ta_node *node) {
 }
 
 void ds2ta_trace_fire(const ds2ta_plan *plan, const ds2ta_node *node, const ds2ta_neuron *neuron, const int32_t *product, int stride,
-                      int sample, int token, int tile) {
+                      const int32_t *state, int sample, int token, int tile) {
     int32_t *traces[3] = {ds2ta_inner_trace(plan, node, DS2TA_PRODUCT), ds2ta_inner_trace(plan, node, DS2TA_CURRENT),
                           ds2ta_inner_trace(plan, node, DS2TA_MEMBRANE)};
     int tokens = ds2ta_tokens(plan->values + node->op.output), channels = node->op.out_channels, first = tile * DS2TA_TILE;
@@ -46,7 +46,8 @@ void ds2ta_trace_fire(const ds2ta_plan *plan, const ds2ta_node *node, const ds2t
     for (int c = 0; c < DS2TA_TILE && first + c < channels; c++) {
         int32_t current[DS2TA_MAX_STEPS], membrane[DS2TA_MAX_STEPS];
         uint8_t spikes[DS2TA_MAX_STEPS];
-        ds2ta_fire_one(neuron, product + c, stride, node->bias[first + c], node->threshold[first + c], current, membrane, spikes);
+        ds2ta_fire_one(neuron, product + c, stride, node->bias[first + c], node->threshold[first + c], state ? state + c : NULL, current,
+                       membrane, spikes);
         for (int step = 0; step < neuron->steps; step++) {
             size_t place = ds2ta_place(plan, step, sample, token, tokens, channels) + (size_t)(first + c);
             if (traces[0] && (!still || step == 0)) traces[0][place] = product[(size_t)step * (size_t)stride + (size_t)c];

@@ -63,7 +63,7 @@ def test_a_library_that_is_another(reload):
 def test_a_library_of_another_version(reload, monkeypatch):
     reload(library.library_path())
     monkeypatch.setattr(library, "ABI", 99)
-    assert_missing("has interface 2, not 99")
+    assert_missing("has interface 3, not 99")
 
 
 def test_numbers_are_those_of_the_header():
