@@ -228,6 +228,13 @@ def _open_c(artifact: Artifact, _options: RuntimeOptions) -> Runtime:
     return CRuntime.from_artifact(artifact)
 
 
+def _step_c(artifact: Artifact, _options: RuntimeOptions, batch: int, wanted: Sequence[str]) -> "Stepper":
+    from ds2ta_deploy.runtimes.c_program import CRuntime
+    from ds2ta_deploy.runtimes.c_stepper import CStepper
+
+    return CStepper(CRuntime.from_artifact(artifact), batch, wanted)
+
+
 def _compiler_is_there() -> bool:
     from ds2ta_deploy.runtimes.c_program import find_compiler
 
@@ -301,6 +308,7 @@ RUNTIMES: dict[str, RuntimeInfo] = {
             _open_c,
             executes="c",
             built=_compiler_is_there,
+            step=_step_c,
         ),
         RuntimeInfo(
             "lava", "Lava's simulator on the exported process graph", ("lava",), _LAVA, _open_lava, executes="lava", step=_step_lava

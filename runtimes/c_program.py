@@ -19,6 +19,7 @@ from ds2ta_deploy.c_code.files import DATA, SOURCES, C, files_of
 from ds2ta_deploy.c_code.program import Program, build_program
 from ds2ta_deploy.errors import InputError, MissingRuntimeError, Problem, RuntimeFailedError
 from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.graph.ops import ValueType
 from ds2ta_deploy.runtimes.base import Runtime, Trace, require_known
 
 #: The command that puts a compiler in place.
@@ -58,16 +59,20 @@ class CRuntime(Runtime):
             compiler: to use instead of the one that is found.
             flags: more arguments for it, behind ``-O2``.
 
+        Attributes:
+            program: what the code says.
+            library: the compiled code.
+            turn: to be held while the library runs.
+
         Raises:
             MissingRuntimeError: DS2TA-406 without a compiler.
             RuntimeFailedError: DS2TA-605 when it cannot compile the code.
             UnsupportedError: DS2TA-220, 221, 250, 251 or 252 when the graph has no C form.
 
         """
-        self._program = build_program(graph)
-        self._graph = graph
-        self._turn = threading.Lock()
-        self.library = _compiled(files_of(self._program) if files is None else files, _require(compiler), flags)
+        self.program = build_program(graph)
+        self.turn = threading.Lock()
+        self.library = _compiled(files_of(self.program) if files is None else files, _require(compiler), flags)
 
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self:
@@ -90,20 +95,16 @@ class CRuntime(Runtime):
             UsageError: DS2TA-505 when a wanted value is no value of the network.
 
         """
-        graph, program = self._graph, self._program
+        program = self.program
+        graph = program.graph
         graph.check_input(inputs)
         require_known(graph, wanted)
         samples = np.ascontiguousarray(np.moveaxis(inputs, graph.input_type.shape.index(None), 0))
         logits = np.zeros((len(samples), graph.types[graph.output].shape[1] or 0), np.int32)
-        roots = {program.layouts[name].root for name in wanted if name != graph.output}
-        rooms = {
-            name: np.zeros((len(samples), _elements(program, name)), graph.types[name].dtype) for name in program.traced if name in roots
-        }
-        pointers = (ctypes.c_void_p * len(program.traced))(*[rooms[name].ctypes.data if name in rooms else None for name in program.traced])
-        with self._turn:
-            self.library.ds2ta_host_run(samples.ctypes.data, len(samples), pointers, logits.ctypes.data)
-        made: Trace = {name: _as_counted(program, name, rooms) for name in dict.fromkeys(wanted) if name != graph.output}
-        return made | {graph.output: logits}
+        rooms = Rooms(program, graph.types, [name for name in wanted if name != graph.output], len(samples))
+        with self.turn:
+            self.library.ds2ta_host_run(samples.ctypes.data, len(samples), rooms.pointers, logits.ctypes.data)
+        return rooms.values() | {graph.output: logits}
 
 
 def require_own_code(graph: Graph, files: Mapping[str, bytes], where: Path) -> None:
@@ -119,18 +120,43 @@ def require_own_code(graph: Graph, files: Mapping[str, bytes], where: Path) -> N
         raise InputError(Problem("DS2TA-166", what, str(where / name), advice) for name in strange)
 
 
-def _elements(program: Program, name: str) -> int:
-    """Elements of one sample, all steps."""
-    return (program.graph.types[name].shape[0] or 1) * program.layouts[name].elements
+class Rooms:
+    """Memory that the compiled code tells values into, for samples that run one behind the other."""
 
+    def __init__(self, program: Program, types: Mapping[str, ValueType], wanted: Sequence[str], samples: int) -> None:
+        """Reserve it.
 
-def _as_counted(program: Program, name: str, rooms: Trace) -> NDArray[np.integer]:
-    """Return a value ``[T, B, …]`` of what its memory held, sample by sample, in memory order; a still value shows at every step."""
-    layout, told = program.layouts[name], rooms[program.layouts[name].root]
-    repeated = np.tile(told, (1, _elements(program, name) // told.shape[1]))
-    by_step = repeated.reshape(len(told), -1, *layout.in_memory)
-    back = [2 + layout.order.index(axis) for axis in range(len(layout.order))]
-    return np.ascontiguousarray(by_step.transpose(1, 0, *back))
+        Args:
+            program: what the code says.
+            types: of the values; their first axis says for how many steps.
+            wanted: names of values.
+            samples: how many.
+
+        """
+        self._program, self._types, self._wanted = program, types, tuple(dict.fromkeys(wanted))
+        roots = {program.layouts[name].root for name in wanted}
+        self._rooms: Trace = {
+            name: np.zeros((samples, self._elements(name)), types[name].dtype) for name in program.traced if name in roots
+        }
+        told = [self._rooms[name].ctypes.data if name in self._rooms else None for name in program.traced]
+        self.pointers = (ctypes.c_void_p * len(told))(*told)
+
+    def values(self) -> Trace:
+        """Return the wanted values, ``[T, B, ...]``, of what was told, sample by sample, in memory order."""
+        return {name: self._as_counted(name) for name in self._wanted}
+
+    def _elements(self, name: str) -> int:
+        """Elements of one sample, all steps."""
+        return (self._types[name].shape[0] or 1) * self._program.layouts[name].elements
+
+    def _as_counted(self, name: str) -> NDArray[np.integer]:
+        """Turn the axes as the graph counts them; a still value shows at every step."""
+        layout = self._program.layouts[name]
+        told = self._rooms[layout.root]
+        repeated = np.tile(told, (1, self._elements(name) // told.shape[1]))
+        by_step = repeated.reshape(len(told), -1, *layout.in_memory)
+        back = [2 + layout.order.index(axis) for axis in range(len(layout.order))]
+        return np.ascontiguousarray(by_step.transpose(1, 0, *back))
 
 
 def _same(name: str, found: bytes, expected: bytes) -> bool:
@@ -179,4 +205,6 @@ def _compiled(files: Mapping[str, bytes], compiler: str, flags: Sequence[str]) -
         loaded = ctypes.CDLL(str(library))
     loaded.ds2ta_host_run.argtypes = [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p, ctypes.c_void_p]
     loaded.ds2ta_host_run.restype = None
+    loaded.ds2ta_host_step.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_void_p]
+    loaded.ds2ta_host_step.restype = ctypes.c_uint32
     return loaded

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ds2ta_deploy.c_code import model
+from ds2ta_deploy.c_code import header, model
 from ds2ta_deploy.c_code.program import Program, build_program
 from ds2ta_deploy.graph.graph import Graph
 
@@ -31,7 +31,7 @@ def program_files(graph: Graph) -> dict[str, bytes]:
 def files_of(program: Program) -> dict[str, bytes]:
     """Return the files of a planned program."""
     texts = {
-        "model.h": model.header(program),
+        "model.h": header.header(program),
         "model.c": model.source(program),
         "model_data.h": model.data_header(program),
         DATA: model.data(program),

@@ -38,7 +38,7 @@ def footprint(program: Program) -> Footprint:
     sizes = {name: prod(size or 1 for size in kind.shape) for name, kind in graph.types.items()}
     return Footprint(
         rom_bytes=program.constant_bytes,
-        ram_bytes=program.state_struct_bytes,
+        ram_bytes=program.state_struct.itemsize,
         state_bytes=program.memory.state_bytes,
         arena_bytes=program.memory.arena_bytes,
         latency=program.timing.chunk - 1,

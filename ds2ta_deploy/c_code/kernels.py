@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from ds2ta_deploy.c_code.calls import Call
-from ds2ta_deploy.c_code.memory import TYPES, taps_of
+from ds2ta_deploy.c_code.memory import TYPES
 from ds2ta_deploy.c_code.program import Program
 from ds2ta_deploy.c_code.text import struct
 from ds2ta_deploy.graph import ops
@@ -71,8 +71,6 @@ class Writer:
     @property
     def time(self) -> str:
         """The number of the step that is computed, at the call's own rate."""
-        if self.call.moment.rate == "once":
-            return "0u"
         self.reads.add("t")
         return "t"
 
@@ -93,7 +91,7 @@ class Writer:
             return f"&frame[{row or '0u'}]"
         region = program.memory.values[layout.root]
         terms = [f"{region.offset}u"]
-        if rate == "frame" and (region.frames > 1 or source.rate == "chunk"):
+        if rate != "chunk" and (region.frames > 1 or source.rate == "chunk"):
             terms.append(f"(({self.time} % DS2TA_CHUNK_STEPS) * {layout.elements}u)")
         if row and not region.row_only:
             terms.append(f"({row})")
@@ -143,14 +141,14 @@ class Writer:
         return self._do(f"conv2d_{self._weighted(op)}", self._in(op), shape, self._array(op, "weight"), "row", self._out(op))
 
     def _window(self, op: ops.TemporalWindow) -> str:
-        channels, taps = op.bias.shape[0], taps_of(self.program.graph, op)
+        channels, taps = op.bias.shape[0], op.taps
         bias = self._array(op, "bias")
         if taps == 1:
             return self._do("bias", self._in(op), self._count(op), bias, channels, op.guard_bits, self._out(op))
         frame = self.program.layouts[op.outputs[0]].elements
         shape = self._shape("window", op, (channels, taps, op.decay, op.guard_bits, frame))
         kernel = f"window_{self._state_type(op, 'history')}"
-        return self._do(kernel, self._in(op), self._count(op), shape, bias, self.time, self._state(op, "history"), self._out(op))
+        return self._do(kernel, self._in(op), self._count(op), shape, bias, self._state(op, "history"), self._out(op))
 
     def _lif(self, op: ops.Lif) -> str:
         name = f"shape_{self.program.number[op.name]}"
@@ -193,6 +191,6 @@ class Writer:
 
     def _time_mix(self, op: ops.TimeMix) -> str:
         frame, steps = self.program.layouts[op.outputs[0]].elements, op.matrix.shape[0]
-        history = self._state(op, "history") if (op.name, "history") in self.program.memory.state else self._out(op)
+        past = self._state(op, "past") if (op.name, "past") in self.program.memory.state else self._out(op)
         matrix = self._array(op, "matrix")
-        return self._do("time_mix", self._in(op), self._count(op), matrix, steps, self.time, history, frame, self._out(op))
+        return self._do("time_mix", self._in(op), self._count(op), matrix, steps, self.time, past, frame, self._out(op))

@@ -1,9 +1,7 @@
 """Where every value and every piece of state lies: three arrays, one a type, planned by lifetime."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-
-import numpy as np
+from math import prod
 
 from ds2ta_deploy.c_code.calls import Call, readers_of
 from ds2ta_deploy.c_code.layout import Layout
@@ -11,7 +9,9 @@ from ds2ta_deploy.c_code.timing import Timing
 from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.arena import Lifetime, arrange
 from ds2ta_deploy.graph.graph import Graph
-from ds2ta_deploy.graph.ops import DTYPE_LIMITS, Op
+from ds2ta_deploy.graph.intervals import Interval
+from ds2ta_deploy.graph.ops import DTYPE_LIMITS
+from ds2ta_deploy.graph.stepping import StepForm, readout_of
 
 #: Storage type -> the suffix that it has in the C code, the C type, bytes.
 TYPES = {"int32": ("i32", "int32_t", 4), "int16": ("i16", "int16_t", 2), "uint8": ("u8", "uint8_t", 1)}
@@ -46,7 +46,7 @@ class Memory:
 
     Attributes:
         values: root value -> where it is.
-        state: (op, ``history``, ``carried`` or ``total``) -> where it is.
+        state: (op, ``history``, ``past``, ``carried`` or ``total``) -> where it is; as the op's ``state_types`` say it.
         sizes: type -> elements of its array.
         state_bytes: bytes of what lives from step to step by itself: membranes, histories, sums.
         arena_bytes: bytes of values, shared by lifetime.
@@ -72,12 +72,11 @@ class _Wish:
     row_only: bool
 
 
-def plan_memory(graph: Graph, layouts: dict[str, Layout], timing: Timing, called: list[Call]) -> Memory:
+def plan_memory(form: StepForm, layouts: dict[str, Layout], timing: Timing, called: list[Call]) -> Memory:
     """Give every value and every piece of state its place."""
-    offsets = dict.fromkeys(TYPES, 0)
-    state: dict[tuple[str, str], Region] = {}
-    for op, role, dtype, elements in _state(graph, layouts, timing):
-        state[op.name, role] = Region(dtype, offsets[dtype], elements)
+    graph, offsets, state = form.sequence, dict.fromkeys(TYPES, 0), dict[tuple[str, str], Region]()
+    for (name, role), (dtype, elements) in _state(form).items():
+        state[name, role] = Region(dtype, offsets[dtype], elements)
         offsets[dtype] += elements
     state_bytes = _bytes(offsets)
     wishes, same = _wishes(graph, layouts, timing, called)
@@ -98,38 +97,24 @@ def _bytes(elements: dict[str, int]) -> int:
     return sum(TYPES[dtype][2] * count for dtype, count in elements.items())
 
 
-def _state(graph: Graph, layouts: dict[str, Layout], timing: Timing) -> Iterator[tuple[Op, str, str, int]]:
-    """Yield what lives from step to step: op, role, type, elements."""
-    for op in graph:
-        elements = layouts[op.outputs[0]].elements
-        match op:
-            case ops.TemporalWindow() if (kept := taps_of(graph, op) - 1) > 0:
-                yield op, "history", _narrowest(graph, op.inputs[0]), elements * kept
-            case ops.Lif():
-                yield op, "carried", _carried_type(graph, op), elements
-            case ops.TimeMix() if timing.steps > 1:
-                yield op, "history", "int32", elements * (timing.steps - 1)
-            case ops.Readout():
-                yield op, "total", "int32", elements
+def _state(form: StepForm) -> dict[tuple[str, str], tuple[str, int]]:
+    """Return what lives from step to step: (op, role) -> type and elements of one sample.
+
+    Membranes and windows are as narrow as the proof allows; what a TimeMix has seen has a kernel for 32 bits alone.
+    """
+    found, ranges = dict[tuple[str, str], tuple[str, int]](), form.state_ranges(form.block.longest)
+    for name, kind in form.state_types.items():
+        op, _, role = name.rpartition(".")
+        dtype = "int32" if role == "past" else _narrowest(ranges[name])
+        found[op, role] = dtype, prod(size for size in kind.shape if size is not None)
+    readout = readout_of(form.block)
+    return found | {(readout.name, "total"): ("int32", len(readout.bias))}
 
 
-def taps_of(graph: Graph, op: ops.TemporalWindow) -> int:
-    """Return over how many steps the window really reaches."""
-    return min(op.taps, graph.types[op.inputs[0]].shape[0] or 1)
-
-
-def _narrowest(graph: Graph, name: str) -> str:
-    """Return the smallest type that holds every possible value, zero included."""
+def _narrowest(interval: Interval) -> str:
+    """Return the smallest type that holds every value of the interval."""
     low, high = DTYPE_LIMITS["int16"]
-    return "int16" if low <= graph.ranges[name].minimum and graph.ranges[name].maximum <= high else "int32"
-
-
-def _carried_type(graph: Graph, op: ops.Lif) -> str:
-    """Return the smallest type for what a membrane hands to the next step, which is below the threshold and has leaked."""
-    membrane, (low, high) = graph.ranges[op.outputs[1]], DTYPE_LIMITS["int16"]
-    least = (min(membrane.minimum, 0) * op.leak_numerator) >> op.leak_shift
-    most = ((int(np.max(op.threshold)) - 1) * op.leak_numerator) >> op.leak_shift
-    return "int16" if low <= least and most <= high else "int32"
+    return "int16" if low <= interval.minimum and interval.maximum <= high else "int32"
 
 
 def _wishes(graph: Graph, layouts: dict[str, Layout], timing: Timing, called: list[Call]) -> tuple[dict[str, _Wish], dict[str, str]]:
@@ -179,7 +164,8 @@ def _whole(graph: Graph, layouts: dict[str, Layout], timing: Timing, called: lis
     moment = timing.moments[name]
     elements, dtype = layouts[name].elements, graph.types[name].dtype
     if moment.rate == "once" and any(called[place].moment.rate != "once" for place in read):
-        return _Wish(dtype, elements, 1, 0, len(called), row_only=False)
+        frames = timing.chunk if any(called[place].moment.phase > 0 for place in read) else 1
+        return _Wish(dtype, elements, frames, 0, len(called), row_only=False)
     if all(called[place].moment == moment for place in read):
         return _Wish(dtype, elements, 1, made, max([made, *read]), row_only=False)
     loops = {called[place].moment for place in [made, *read]}

@@ -2,19 +2,21 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ds2ta_deploy.c_code.calls import Call, calls
 from ds2ta_deploy.c_code.layout import VIEWS, Layout, layouts
-from ds2ta_deploy.c_code.memory import Memory, plan_memory
+from ds2ta_deploy.c_code.memory import TYPES, Memory, plan_memory
 from ds2ta_deploy.c_code.timing import Timing, timing
 from ds2ta_deploy.errors import Problem, UnsupportedError
 from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ops import DTYPE_LIMITS, Op
 from ds2ta_deploy.graph.ranges import PROFILES, prove
+from ds2ta_deploy.graph.stepping import BlockGraph, StepForm, readout_of
 
 #: Ops that have a kernel, and views.
 KNOWN = (
@@ -28,7 +30,7 @@ class Program:
     """A graph as C code has it.
 
     Attributes:
-        graph: what it computes.
+        form: what it computes, and for how long that is proven.
         layouts: of every value.
         timing: when every value is made.
         calls: what runs, in order.
@@ -36,17 +38,43 @@ class Program:
 
     """
 
-    graph: Graph
+    form: StepForm
     layouts: dict[str, Layout]
     timing: Timing
     calls: list[Call]
     memory: Memory
 
+    @property
+    def graph(self) -> Graph:
+        """The sequence that it computes."""
+        return self.form.sequence
+
     @cached_property
     def readout(self) -> ops.Readout:
         """The op that makes the logits."""
-        (found,) = [op for op in self.graph if isinstance(op, ops.Readout)]
-        return found
+        return readout_of(self.graph)
+
+    @property
+    def repeats_a_picture(self) -> bool:
+        """Whether a step without a frame sees the picture of the step before."""
+        return self.timing.moments[self.graph.input_name].rate == "once"
+
+    @property
+    def sums_late(self) -> bool:
+        """Whether the readout waits until a chunk is full."""
+        return self.timing.moments[self.graph.output].phase > 0
+
+    @cached_property
+    def longest_sum(self) -> int:
+        """Time steps that one sum of logits may cover: as many as are proven, and no part of the sum leaves 32 bits."""
+        tokens = prod(self.layouts[self.readout.inputs[0]].sizes[:-1])
+        most = max(abs(end) for end in _partial_sum(self.readout, self.form.block)) * tokens
+        return min(self.form.longest_sum, DTYPE_LIMITS["int32"][1] // max(most, 1))
+
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        """Op -> its first output."""
+        return {op.name: op.outputs[0] for op in self.graph}
 
     @cached_property
     def number(self) -> dict[str, int]:
@@ -60,11 +88,16 @@ class Program:
             name for name, layout in self.layouts.items() if layout.root == name and name not in (self.graph.input_name, self.graph.output)
         )
 
-    @property
-    def state_struct_bytes(self) -> int:
-        """``sizeof(ds2ta_state)``: the step's number, the arrays, and what fills the last word."""
-        used = 4 + self.memory.state_bytes + self.memory.arena_bytes
-        return -(-used // 4) * 4
+    @cached_property
+    def state_struct(self) -> np.dtype[np.void]:
+        """``ds2ta_state``: two numbers, the arrays, and what fills the last word."""
+        arrays = [(TYPES[dtype][0], dtype, (size,)) for dtype, size in self.memory.sizes.items() if size]
+        return np.dtype([("step", np.uint32), ("summed", np.uint32), *arrays], align=True)
+
+    def step_number(self, taken: int) -> int:
+        """Return the state's ``step`` after so many steps: in an endless run, whether there was one, and the place in a chunk."""
+        chunk = self.timing.chunk
+        return taken if self.form.longest is not None or taken < chunk else chunk + taken % chunk
 
     @cached_property
     def constants(self) -> dict[str, NDArray[np.integer]]:
@@ -105,35 +138,39 @@ def build_program(graph: Graph) -> Program:
     if unknown:
         raise UnsupportedError(Problem("DS2TA-250", f"the op {type(op).__name__} has no C form", op.name) for op in unknown)
     prove(graph, PROFILES["cpu"])
-    problems = _partial_sums(graph)
-    if sum(isinstance(op, ops.Readout) for op in graph) != 1 or not any(
-        isinstance(op, ops.Readout) and op.outputs[0] == graph.output for op in graph
-    ):
-        problems.append(Problem("DS2TA-252", "has not exactly one readout that makes its output, as C code needs", graph.name))
+    if [op.outputs[0] for op in graph if isinstance(op, ops.Readout)] != [graph.output]:
+        raise UnsupportedError(Problem("DS2TA-252", "has not exactly one readout that makes its output, as C code needs", graph.name))
+    form, placed, timed = StepForm.of(graph), layouts(graph), timing(graph)
+    called = calls(graph, placed, timed)
+    program = Program(form, placed, timed, called, plan_memory(form, placed, timed, called))
+    problems = _partial_sums(program)
     if problems:
         raise UnsupportedError(problems)
-    placed = layouts(graph)
-    timed = timing(graph)
-    called = calls(graph, placed, timed)
-    program = Program(graph, placed, timed, called, plan_memory(graph, placed, timed, called))
     _require_input_at_once(program)
     return program
 
 
-def _partial_sums(graph: Graph) -> list[Problem]:
+def _partial_sums(program: Program) -> list[Problem]:
     """The proof bounds whole sums; kernels add term by term, and no partial sum may overflow either."""
-    problems = []
-    for op in graph:
+    problems, (least, most) = [], DTYPE_LIMITS["int32"]
+    for op in program.graph:
         if isinstance(op, ops.Linear | ops.Conv2d):
-            weight = np.moveaxis(op.weight.astype(np.int64), -1, 1).reshape(*op.weight.shape[:1], op.weight.shape[-1], -1)
-            bounds = [bound[:, None] for bound in graph.ranges[op.inputs[0]].with_zero().per_channel(op.weight.shape[-1])]
-            ends = np.stack([weight * bound for bound in bounds])
-            low, high = int(ends.min(axis=0).clip(max=0).sum(axis=(1, 2)).min()), int(ends.max(axis=0).clip(min=0).sum(axis=(1, 2)).max())
-            limits = DTYPE_LIMITS["int32"]
-            if low < limits[0] or high > limits[1]:
+            low, high = _partial_sum(op, program.form.block)
+            if low < least or high > most:
                 what = f"its partial sums can reach [{low}, {high}], which 32 bits cannot hold"
                 problems.append(Problem("DS2TA-220", what, op.outputs[0], "use fewer weight bits for this layer"))
+    if program.longest_sum < program.timing.steps:
+        what = f"its partial sums fit into 32 bits for {program.longest_sum} time steps, not {program.timing.steps}"
+        problems.append(Problem("DS2TA-220", what, program.graph.output, "use fewer weight bits for this layer"))
     return problems
+
+
+def _partial_sum(op: ops.Linear | ops.Conv2d | ops.Readout, graph: BlockGraph) -> tuple[int, int]:
+    """Bound the sum of some of an output's terms, whichever: over the inputs of one token or pixel and its neighbours."""
+    weight = np.moveaxis(op.weight.astype(np.int64), -1, 1).reshape(*op.weight.shape[:1], op.weight.shape[-1], -1)
+    bounds = [bound[:, None] for bound in graph.ranges[op.inputs[0]].with_zero().per_channel(op.weight.shape[-1])]
+    ends = np.stack([weight * bound for bound in bounds])
+    return int(ends.min(axis=0).clip(max=0).sum(axis=(1, 2)).min()), int(ends.max(axis=0).clip(min=0).sum(axis=(1, 2)).max())
 
 
 def _require_input_at_once(program: Program) -> None:

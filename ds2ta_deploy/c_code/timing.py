@@ -8,7 +8,8 @@ from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ops import Op
 
-#: ``once``: at the first step, for a still picture. ``frame``: at every step. ``chunk``: when a chunk of steps is full.
+#: ``once``: when a picture is given, which is then shown for any number of steps. ``frame``: at every step.
+#: ``chunk``: when a chunk of steps is full.
 Rate = Literal["once", "frame", "chunk"]
 
 
@@ -31,7 +32,7 @@ class Timing:
     """When every value of a graph is made.
 
     Attributes:
-        steps: T, for which all ranges were proven.
+        steps: T of a sample.
         chunk: steps of a chunk; 1 when there are none.
         moments: of every value.
 
@@ -51,10 +52,11 @@ def timing(graph: Graph) -> Timing:
     """Find out when every value is made.
 
     Raises:
-        UnsupportedError: DS2TA-251 when chunks of different lengths meet, or an op reads values of different rates.
+        UnsupportedError: DS2TA-251 when chunks of different lengths meet, an op reads values of different rates, or one
+            remembers or counts steps in front of the op that repeats a picture.
 
     """
-    still = graph.input_type.shape[0] is None
+    still = graph.input_type.shape[0] is None and any(isinstance(op, ops.Repeat) for op in graph)
     moments = {graph.input_name: Moment("once" if still else "frame")}
     sizes = sorted({op.steps for op in graph if isinstance(op, ops.Chunk | ops.Unchunk)})
     problems = []
@@ -68,6 +70,8 @@ def timing(graph: Graph) -> Timing:
             rates = " and ".join(sorted({moments[name].rate for name in op.inputs}))
             problems.append(Problem("DS2TA-251", f"reads values that are made at different rates ({rates}); C code cannot", op.name))
             moment = Moment("frame")
+        elif moment.rate == "once" and (isinstance(op, ops.Threshold) or op.state_types([graph.types[name] for name in op.inputs])):
+            problems.append(Problem("DS2TA-251", "looks at time steps before the picture is repeated; C code cannot", op.name))
         moments.update(dict.fromkeys(op.outputs, moment))
     if problems:
         raise UnsupportedError(problems)

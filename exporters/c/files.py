@@ -45,8 +45,7 @@ def _readme(program: Program) -> str:
     still = graph.input_type.shape[0] is None
     example = "ds2ta_run(&state, picture, logits);     /* a sample */"
     if not still:
-        loop = "while (ds2ta_step(&state, frame) == DS2TA_OK) { /* fetch the next frame */ }"
-        example = f"ds2ta_init(&state);\n{loop}\nds2ta_logits(&state, logits);"
+        example = "ds2ta_run(&state, frames, logits);      /* a sample: DS2TA_TIME_STEPS frames */"
     waits = f"{found.latency} of them are collected before the network answers, so that logits lag by up to {found.latency} steps."
     return (
         (_SOURCES / "README.md.in")
@@ -61,6 +60,8 @@ def _readme(program: Program) -> str:
             steps=program.timing.steps,
             frame=f"{program.layouts[graph.input_name].elements:,}",
             latency=waits if found.latency else "every step is computed as it comes.",
+            longest=f"A run may be {longest} steps long" if (longest := program.form.longest) is not None else "A run may go on for ever",
+            longest_sum=f"{program.longest_sum:,}",
             operations=f"{found.multiply_accumulates:,}",
             scale=repr(graph.output_scale),
         )

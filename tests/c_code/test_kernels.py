@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 from c_support import SANITIZE, STRICT
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from ds2ta_deploy.c_code.files import SOURCES
@@ -115,11 +115,13 @@ def test_window(run, random, tokens, channels, taps, decay, guard, wide):
     kept = np.zeros((max(taps - 1, 1), tokens, channels), history)
     out = product.copy()
     for t in range(steps):
+        before = kept.copy()
         if taps == 1:
             run("bias", out[t], tokens * channels, bias, channels, guard, out[t])
         else:
             shape = [channels, taps, decay, guard, tokens * channels]
-            run(f"window_{SUFFIX[kept.dtype]}", out[t], tokens * channels, shape, bias, t, kept, out[t])
+            run(f"window_{SUFFIX[kept.dtype]}", out[t], tokens * channels, shape, bias, kept, out[t])
+            assert np.array_equal(kept, [*before[1:], product[t, 0]])
     window = op(ops.TemporalWindow, bias=bias, taps=taps, decay=decay, guard_bits=guard)
     assert np.array_equal(out, window.execute(product.astype(np.int64))[0])
 
@@ -273,3 +275,21 @@ def test_readout(run, random, sizes, steps):
         run("readout", x[t], tokens, inputs, np.ascontiguousarray(weight.T), classes, total)
     expected = op(ops.Readout, weight=weight, bias=np.zeros(classes, np.int32)).execute(x.astype(np.int64))[0][0]
     assert np.array_equal(total, expected)
+
+
+@given(bias=st.integers(-(2**31), 2**31 - 1), trained=st.one_of(st.integers(1, 20), st.integers(1, 2**15)), data=st.data())
+def test_bias_over(library, bias, trained, data):
+    """Whatever the steps, as long as the result fits; at the trained number the bias itself."""
+    steps = data.draw(st.integers(0, 2**31 * trained // max(abs(bias), 1) + trained).map(lambda steps: min(steps, 2**32 - 1)))
+    library.ds2ta_bias_over.restype = ctypes.c_int32
+    readout = op(ops.Readout, weight=np.ones((1, 1), np.int8), bias=np.array([bias], np.int32))
+
+    def found(steps):
+        return library.ds2ta_bias_over(ctypes.c_int32(bias), ctypes.c_uint32(steps), ctypes.c_uint32(trained))
+
+    assert found(trained) == bias
+    try:
+        expected = readout.bias_over(steps, trained)
+    except OverflowError:
+        reject()
+    assert found(steps) == expected[0]

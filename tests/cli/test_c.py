@@ -40,6 +40,6 @@ def test_without_a_compiler_nothing_is_exported_unverified(cli, tiny_checkpoint,
 def test_code_that_somebody_changed_is_not_compiled(cli, tiny_checkpoint, tiny_data, tmp_path):
     cli("export", tiny_checkpoint, "--target", "c", "-o", tmp_path / "out", "--inputs", tiny_data)
     code = tmp_path / "out" / "c" / "model.c"
-    code.write_text(code.read_text().replace("state->step++;", "state->step += 1u;"))
+    code.write_text(code.read_text().replace("state->summed++;", "state->summed += 1u;"))
     shown = cli("verify", tmp_path / "out", "--runtime", "c", "--allow-modified")
     assert (shown.code, "DS2TA-166" in shown.err) == (4, True)

@@ -90,7 +90,7 @@ def test_an_export_is_verified_with_it(exported):
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
-        ("model.c", b"state->step++;", b"state->step++; state->step--; state->step++;"),
+        ("model.c", b"state->summed++;", b"state->summed++; state->summed--; state->summed++;"),
         ("model.h", b"#include <stdint.h>", b"#include <stdint.h>\n#include <stdlib.h>"),
         ("ds2ta_kernels.c", b"spikes[i] = 1u;", b"spikes[i] = 0u;"),
         ("model_data.c", b"const int16_t table_0[", b"int main(void);\nconst int16_t table_0["),

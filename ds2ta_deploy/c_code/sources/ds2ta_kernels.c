@@ -105,22 +105,24 @@ void ds2ta_bias(const int32_t product[], uint32_t count, const int32_t bias[], u
     }
 }
 
-/* The history is a ring of taps - 1 steps: the oldest product is read, as the last tap, before the present one takes its place. */
+/* The history moves on while it is read: each product into the place of the one before it, the oldest is forgotten. */
 #define DEFINE_WINDOW(type, history_type)                                                                                       \
     void ds2ta_window_##type(const int32_t product[], uint32_t count, const ds2ta_window_shape *shape, const int32_t bias[],    \
-                             uint32_t t, history_type history[], int32_t current[])                                             \
+                             history_type history[], int32_t current[])                                                         \
     {                                                                                                                           \
         const uint32_t kept = shape->taps - 1u;                                                                                 \
-        const uint32_t reach = (t < kept) ? t : kept;                                                                           \
         uint32_t channel = 0u;                                                                                                  \
         for (uint32_t i = 0u; i < count; i++) {                                                                                 \
             const int32_t present = product[i];                                                                                 \
-            int32_t sum = shift_left(present, shape->guard_bits) + shift_left(bias[channel], shape->guard_bits);                          \
-            for (uint32_t lag = 1u; lag <= reach; lag++) {                                                                      \
-                const int32_t past = (int32_t)history[(((t - lag) % kept) * shape->frame) + i];                                 \
-                sum += floor_shift(shift_left(past, shape->guard_bits), shape->decay * lag);                                         \
+            int32_t sum = shift_left(present, shape->guard_bits) + shift_left(bias[channel], shape->guard_bits);                \
+            history_type *place = &history[i];                                                                                  \
+            for (uint32_t lag = kept; lag > 1u; lag--) {                                                                        \
+                sum += floor_shift(shift_left((int32_t)*place, shape->guard_bits), shape->decay * lag);                         \
+                *place = place[shape->frame];                                                                                   \
+                place = &place[shape->frame];                                                                                   \
             }                                                                                                                   \
-            history[((t % kept) * shape->frame) + i] = (history_type)present;                                                   \
+            sum += floor_shift(shift_left((int32_t)*place, shape->guard_bits), shape->decay);                                   \
+            *place = (history_type)present;                                                                                     \
             current[i] = sum;                                                                                                   \
             channel = ((channel + 1u) == shape->channels) ? 0u : (channel + 1u);                                                \
         }                                                                                                                       \
@@ -251,7 +253,7 @@ void ds2ta_lookup(const int32_t scores[], uint32_t heads, uint32_t keys, const i
     }
 }
 
-void ds2ta_time_mix(const int32_t in[], uint32_t count, const int16_t matrix[], uint32_t steps, uint32_t t, int32_t history[],
+void ds2ta_time_mix(const int32_t in[], uint32_t count, const int16_t matrix[], uint32_t steps, uint32_t t, int32_t past[],
                     uint32_t frame, int32_t out[])
 {
     const int16_t *const weight = &matrix[t * steps];
@@ -259,10 +261,10 @@ void ds2ta_time_mix(const int32_t in[], uint32_t count, const int16_t matrix[], 
         const int32_t present = in[i];
         int32_t sum = (int32_t)weight[t] * present;
         for (uint32_t s = 0u; s < t; s++) {
-            sum += (int32_t)weight[s] * history[(s * frame) + i];
+            sum += (int32_t)weight[s] * past[(s * frame) + i];
         }
         if ((t + 1u) < steps) {
-            history[(t * frame) + i] = present;
+            past[(t * frame) + i] = present;
         }
         out[i] = sum;
     }
@@ -280,4 +282,19 @@ void ds2ta_readout(const uint8_t in[], uint32_t tokens, uint32_t inputs, const i
     for (uint32_t n = 0u; n < tokens; n++) {
         accumulate_u8_i8(&in[n * inputs], inputs, weight, classes, total);
     }
+}
+
+/*
+ * With bias = q * trained + r and steps = a * trained + b, r and b not negative, only q * steps may need more than 32 bits:
+ * q * steps + r * a + floor(r * b / trained + 1/2).
+ */
+int32_t ds2ta_bias_over(int32_t bias, uint32_t steps, uint32_t trained)
+{
+    const int32_t of = (int32_t)trained;
+    const int32_t left = bias % of;
+    const int32_t q = (bias / of) - ((left < 0) ? 1 : 0);
+    const uint32_t r = (uint32_t)((left < 0) ? (left + of) : left);
+    const uint32_t whole = r * (steps / trained);
+    const uint32_t part = ((2u * r * (steps % trained)) + trained) / (2u * trained);
+    return (int32_t)(((int64_t)q * (int64_t)steps) + (int64_t)whole + (int64_t)part);
 }

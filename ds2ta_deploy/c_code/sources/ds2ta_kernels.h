@@ -53,13 +53,13 @@ typedef struct {
 } ds2ta_window_shape;
 
 /*
- * current[t][i] = sum over m < taps of floor(product[t - m][i] * 2^guard_bits / 2^(decay m)) + bias * 2^guard_bits;
- * there are no products before t = 0. `history` holds the last taps - 1 steps' products, this row's first element first;
- * current may be product. In the name: the type of the history.
+ * current[t][i] = sum over m < taps of floor(product[t - m][i] * 2^guard_bits / 2^(decay m)) + bias * 2^guard_bits.
+ * `history` holds the last taps - 1 steps' products, the oldest first, zeros where there was no step yet, each `frame` elements
+ * behind the one before; it moves on by a step. current may be product. In the name: the type of the history.
  */
-void ds2ta_window_i16(const int32_t product[], uint32_t count, const ds2ta_window_shape *shape, const int32_t bias[], uint32_t t,
+void ds2ta_window_i16(const int32_t product[], uint32_t count, const ds2ta_window_shape *shape, const int32_t bias[],
                       int16_t history[], int32_t current[]);
-void ds2ta_window_i32(const int32_t product[], uint32_t count, const ds2ta_window_shape *shape, const int32_t bias[], uint32_t t,
+void ds2ta_window_i32(const int32_t product[], uint32_t count, const ds2ta_window_shape *shape, const int32_t bias[],
                       int32_t history[], int32_t current[]);
 
 /* A leaky integrate-and-fire neuron's leak: a membrane keeps leak_numerator / 2^leak_shift of itself, floored. */
@@ -135,10 +135,10 @@ void ds2ta_matmul_i32_i32(const int32_t left[], const int32_t right[], const ds2
 void ds2ta_lookup(const int32_t scores[], uint32_t heads, uint32_t keys, const int16_t table[], uint32_t entries, int16_t out[]);
 
 /*
- * out[t][i] = sum over s <= t of matrix[t][s] * in[s][i]; `history` holds all earlier steps, `frame` elements apart;
- * out may be in.
+ * out[t][i] = sum over s <= t of matrix[t][s] * in[s][i]; `past` holds all earlier steps, the first in front, `frame` elements
+ * apart; out may be in.
  */
-void ds2ta_time_mix(const int32_t in[], uint32_t count, const int16_t matrix[], uint32_t steps, uint32_t t, int32_t history[],
+void ds2ta_time_mix(const int32_t in[], uint32_t count, const int16_t matrix[], uint32_t steps, uint32_t t, int32_t past[],
                     uint32_t frame, int32_t out[]);
 
 /* spikes[i] = in[i] >= threshold. */
@@ -146,5 +146,11 @@ void ds2ta_threshold(const int32_t in[], uint32_t count, int32_t threshold, uint
 
 /* total[c] += sum over tokens n and inputs i of weight[i][c] * in[n][i]. */
 void ds2ta_readout(const uint8_t in[], uint32_t tokens, uint32_t inputs, const int8_t weight[], uint32_t classes, int32_t total[]);
+
+/*
+ * A bias that was made for a sum over `trained` steps, at most 32768, for a sum over any number of them:
+ * floor(bias * steps / trained + 1/2). That the result fits was proven.
+ */
+int32_t ds2ta_bias_over(int32_t bias, uint32_t steps, uint32_t trained);
 
 #endif
