@@ -1,18 +1,14 @@
 """The native library step by step."""
 
-import tracemalloc
 from functools import partial
 
-import numpy as np
 import pytest
 from native_support import Recipe, build, needs_library
 from step_support import assert_resumes, assert_steps_are_the_sequence, frames_for, run_frames
 from stream_networks import StreamRecipe, build_streams
 from support import assert_all_equal
 
-from ds2ta_deploy.errors import UsageError
 from ds2ta_deploy.graph.stepping import StepForm
-from ds2ta_deploy.runtimes.base import open_stepper
 from ds2ta_deploy.runtimes.native import library
 from ds2ta_deploy.runtimes.native.stepper import NativeStepper
 from ds2ta_deploy.runtimes.reference import ReferenceStepper
