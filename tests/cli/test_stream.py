@@ -173,26 +173,20 @@ def test_a_minute_of_a_million_events_a_second_in_constant_memory(artifact):
     command += ["--event-frames", "20000", "--json"]
     second = some_events(np.arange(1_000_000))
     words = np.frombuffer(dat_bytes(second, b""), "<u4").reshape(-1, 2).copy()
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    held = []
-    os.set_blocking(process.stdout.fileno(), False)
-    told = []
-
-    def listen():
-        data = process.stdout.read()
-        told.append(data or b"")
-
-    process.stdin.write(HEADER)
-    for _ in range(60):
-        process.stdin.write(words.tobytes())
-        words[:, 0] += 1_000_000
-        listen()
-        with Path(f"/proc/{process.pid}/status").open() as status:
-            held += [int(line.split()[1]) for line in status if line.startswith("VmRSS")]
-    process.stdin.close()
-    os.set_blocking(process.stdout.fileno(), True)
-    told.append(process.stdout.read())
-    assert process.wait(120) == 0
+    held, told = [], []
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        os.set_blocking(process.stdout.fileno(), False)
+        process.stdin.write(HEADER)
+        for _ in range(60):
+            process.stdin.write(words.tobytes())
+            words[:, 0] += 1_000_000
+            told.append(process.stdout.read() or b"")
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            held += [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")]
+        process.stdin.close()
+        os.set_blocking(process.stdout.fileno(), True)
+        told.append(process.stdout.read())
+        assert process.wait(300) == 0
     last = json.loads(b"".join(told).splitlines()[-1])["totals"]
     assert last["events"] == last["seen"] + last["clipped"] == 60_000_000
     assert (last["decisions"], last["skipped"], last["gaps"]) == (3000, 0, 0)
