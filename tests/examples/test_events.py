@@ -89,7 +89,7 @@ def write_set(folder):
     """Write a data set of pictures that are bright where their class says."""
     generator = np.random.default_rng(0)
     folder.mkdir()
-    for stem, count in (("train", 96), ("t10k", 32)):
+    for stem, count in (("train", 48), ("t10k", 16)):
         labels = generator.integers(0, 10, count).astype(np.uint8)
         images = np.zeros((count, 28, 28), np.uint8)
         for image, label in zip(images, labels, strict=True):
@@ -120,20 +120,8 @@ def test_files_and_frames_of_the_training_are_the_same(data, tmp_path):
 
 
 def train(script, data, folder, output, *options):
-    arguments = [
-        "--data",
-        str(data),
-        "--cache",
-        str(folder / "cache"),
-        "-o",
-        str(folder / output),
-        "--epochs",
-        "2",
-        "--batch",
-        "48",
-        *options,
-    ]
-    return CliRunner().invoke(script.main, arguments)
+    paths = ["--data", data, "--cache", folder / "cache", "-o", folder / output]
+    return CliRunner().invoke(script.main, [*map(str, paths), "--epochs", "2", "--batch", "24", *options])
 
 
 def test_an_interrupted_training_goes_on_to_the_same_network(data, tmp_path, monkeypatch):
