@@ -8,7 +8,9 @@ raised so that every layer fires, the attention included.
 from functools import partial
 from typing import cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ds2ta_deploy.models.build import build
@@ -27,13 +29,14 @@ _QUERY_KEY_VALUE_BIAS = {False: 0.25, True: 0.6}
 _SELDOM, _OFTEN, _TUNING_STEP, _TUNINGS = 0.03, 0.8, 0.15, 24
 
 
-def random_network(config: NetworkConfig, seed: int = 0, *, batch: int = 8) -> SpikingTransformer:
+def random_network(config: NetworkConfig, seed: int = 0, *, batch: int = 8, pixels: NDArray[np.uint8] | None = None) -> SpikingTransformer:
     """Return a network with random weights whose every layer fires.
 
     Args:
         config: the architecture.
         seed: of weights and calibration pictures.
         batch: pictures used to calibrate the batch norms.
+        pixels: what to calibrate on, of the network's input shape; by default ``batch`` synthetic pictures.
 
     """
     with torch.random.fork_rng(devices=[]):
@@ -58,13 +61,13 @@ def random_network(config: NetworkConfig, seed: int = 0, *, batch: int = 8) -> S
             model.train()
             gain = config.membrane_time_constant if config.decay_input else 1.0
             shape = tuple(batch if size is None else size for size in config.input_shape)
-            pixels = torch.from_numpy(synthetic_pixels(config.input_kind, shape, seed))
-            model(pixels)
+            inputs = torch.from_numpy(synthetic_pixels(config.input_kind, shape, seed) if pixels is None else pixels)
+            model(inputs)
             for hook in hooks:
                 hook.remove()
             model.eval()
             tuning = [block.attn.register_forward_pre_hook(partial(_tune_attention, gain)) for block in model.encoder_blocks]
-            model(pixels)
+            model(inputs)
             for hook in tuning:
                 hook.remove()
     return model

@@ -75,7 +75,7 @@ def _simulate(images: NDArray[np.float64], first: int, seed: int, sensor: Sensor
     contrast = np.stack([_thresholds(first + number, seed, sensor) for number in range(len(images))])
     points = path()
     before = level = seen(images, *points[0][1:], sensor)
-    found: list[NDArray[np.int64]] = []  # rows: picture, timestamp, y, x, polarity
+    found = [np.zeros((5, 0), np.int64)]  # rows: picture, timestamp, y, x, polarity
     for (start, *_), (end, row, column) in pairwise(points):
         now = seen(images, row, column, sensor)
         crossed = np.trunc((now - level) / contrast).astype(np.int64)

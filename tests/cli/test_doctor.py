@@ -12,7 +12,7 @@ def required():
     """Return what the package's metadata require: name -> oldest version."""
     found = {}
     for requirement in metadata.requires("ds2ta-deploy"):
-        if ";" not in requirement or 'extra == "torch"' in requirement:
+        if ";" not in requirement or 'extra == "torch"' in requirement or 'extra == "events"' in requirement:
             oldest = re.search(r">=([0-9.]+)", requirement)
             found[re.match(r"[A-Za-z0-9._-]+", requirement)[0]] = oldest[1] if oldest else None
     return found
