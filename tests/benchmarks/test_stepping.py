@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
+
+from benchmarks import stepping
+from ds2ta_deploy.errors import ParityError
+from ds2ta_deploy.runtimes.native.library import library_path
+from ds2ta_deploy.runtimes.native.stepper import NativeStepper
+
+pytestmark = pytest.mark.skipif(library_path() is None, reason="needs the native library: a C compiler when installing")
+
+
+def test_the_steps_of_still_pictures_and_of_event_frames_are_timed(small_graph):
+    from builders import build_small_graph
+
+    for graph in (small_graph, build_small_graph(still=False)):
+        cost = stepping.measure("small", graph, 3)
+        assert (cost.name, cost.steps, cost.span) == ("small", 4, 1)
+        assert min(cost.sequence, cost.step) > 0
+        assert cost.ratio == cost.step / cost.sequence
+        *_, row = stepping.table([cost]).splitlines()
+        assert row.startswith("| small | 4 | 1 |")
+
+
+def test_wrong_steps_are_not_timed(small_graph, monkeypatch):
+    honest = NativeStepper.logits
+    monkeypatch.setattr(NativeStepper, "logits", lambda run: honest(run) + np.int32(1))
+    with pytest.raises(ParityError, match="DS2TA-301 .*small computes other logits step by step"):
+        stepping.measure("small", small_graph, 2)
