@@ -49,13 +49,13 @@ class CRuntime(Runtime):
     name: ClassVar[str] = "c"
 
     def __init__(
-        self, graph: Graph, files: Mapping[str, bytes] | None = None, *, compiler: str | None = None, flags: Sequence[str] = ()
+        self, network: Graph | Program, files: Mapping[str, bytes] | None = None, *, compiler: str | None = None, flags: Sequence[str] = ()
     ) -> None:
         """Compile and load.
 
         Args:
-            graph: tells inputs, values and shapes.
-            files: the C code by file name; by default what an export of the graph would write.
+            network: tells inputs, values and shapes; a graph, or what was planned of it.
+            files: the C code by file name; by default what an export of it would write.
             compiler: to use instead of the one that is found.
             flags: more arguments for it, behind ``-O2``.
 
@@ -70,7 +70,7 @@ class CRuntime(Runtime):
             UnsupportedError: DS2TA-220, 221, 250, 251 or 252 when the graph has no C form.
 
         """
-        self.program = build_program(graph)
+        self.program = network if isinstance(network, Program) else build_program(network)
         self.turn = threading.Lock()
         self.library = _compiled(files_of(self.program) if files is None else files, _require(compiler), flags)
 
@@ -83,9 +83,11 @@ class CRuntime(Runtime):
                 version writes for the artifact's graph: a stranger's code is not run.
 
         """
-        found = {name: artifact.read(f"{C}/{name}") for name in files_of(build_program(artifact.graph))}
-        require_own_code(artifact.graph, found, artifact.path / C)
-        return cls(artifact.graph, found)
+        program = build_program(artifact.graph)
+        expected = files_of(program)
+        found = {name: artifact.read(f"{C}/{name}") for name in expected}
+        _require_equal(found, expected, artifact.path / C)
+        return cls(program, found)
 
     def trace(self, inputs: NDArray[np.uint8], wanted: Sequence[str]) -> Trace:
         """Run the inputs, sample by sample.
@@ -112,7 +114,10 @@ def require_own_code(graph: Graph, files: Mapping[str, bytes], where: Path) -> N
 
     Constants may be other numbers: a fault in them is something that a comparison is to find, and numbers run nothing.
     """
-    expected = files_of(build_program(graph))
+    _require_equal(files, files_of(build_program(graph)), where)
+
+
+def _require_equal(files: Mapping[str, bytes], expected: Mapping[str, bytes], where: Path) -> None:
     strange = [name for name, data in expected.items() if not _same(name, files[name], data)]
     if strange:
         what = "is not the code that this version writes for the graph, and is not run"
