@@ -27,14 +27,14 @@ def artifact(tmp_path_factory):
     return out
 
 
-@pytest.fixture(params=[".bin", ".dat", ".aedat4"])
-def recording(request, tmp_path):
-    path = tmp_path / f"recording{request.param}"
-    if request.param == ".aedat4":
+def write(folder, suffix):
+    """Write the events in a format."""
+    path = folder / f"recording{suffix}"
+    if suffix == ".aedat4":
         if importlib.util.find_spec("dv_processing") is None:
             pytest.skip("needs dv-processing: pip install '.[events]'")
         return write_aedat4(path, EVENTS, Sensor(34, 30))
-    path.write_bytes({".bin": nmnist_bytes, ".dat": dat_bytes}[request.param](EVENTS))
+    path.write_bytes({".bin": nmnist_bytes, ".dat": dat_bytes}[suffix](EVENTS))
     return path
 
 
@@ -43,16 +43,19 @@ def logits(artifact, frames):
 
 
 @pytest.mark.parametrize(
-    ("options", "reading"),
+    ("suffix", "options", "reading"),
     [
-        ((), EventReading()),
-        (("--event-frames", "count"), EventReading("count")),
-        (("--event-frames", "5000"), EventReading(5000)),
-        (("--event-fit", "crop"), EventReading(fit="crop")),
-        (("--event-sensor", "60x50"), EventReading(sensor=Sensor(60, 50))),
+        (".bin", (), EventReading()),
+        (".dat", (), EventReading()),
+        (".aedat4", (), EventReading()),
+        (".bin", ("--event-frames", "count"), EventReading("count")),
+        (".aedat4", ("--event-frames", "5000"), EventReading(5000)),
+        (".dat", ("--event-fit", "crop"), EventReading(fit="crop")),
+        (".dat", ("--event-sensor", "60x50"), EventReading(sensor=Sensor(60, 50))),
     ],
 )
-def test_run(cli, artifact, recording, options, reading):
+def test_run(cli, artifact, tmp_path, suffix, options, reading):
+    recording = write(tmp_path, suffix)
     frames = read_frames(recording, SHAPE, reading)
     assert frames.any()
     outcome = cli("run", artifact, "--inputs", recording, "--json", *options)
@@ -60,13 +63,14 @@ def test_run(cli, artifact, recording, options, reading):
     assert outcome.data["logits"] == logits(artifact, frames)
 
 
-def test_options_change_what_is_seen(artifact, recording):
-    readings = [EventReading(), EventReading("count"), EventReading(fit="crop"), EventReading(sensor=Sensor(60, 50))]
+def test_options_change_what_is_seen(tmp_path):
+    recording = write(tmp_path, ".bin")
+    readings = [EventReading(), EventReading("count"), EventReading(5000), EventReading(fit="crop"), EventReading(sensor=Sensor(60, 50))]
     assert len({read_frames(recording, SHAPE, reading).tobytes() for reading in readings}) == len(readings)
 
 
-def test_verify_takes_recordings(cli, artifact, recording):
-    outcome = cli("verify", artifact, "--inputs", recording, "--runtime", "onnxruntime", "--json")
+def test_verify_takes_recordings(cli, artifact, tmp_path):
+    outcome = cli("verify", artifact, "--inputs", write(tmp_path, ".dat"), "--runtime", "onnxruntime", "--json")
     assert outcome.code == 0, outcome.err
     assert outcome.data["samples"] == 1
     assert [result["different"] for result in outcome.data["runtimes"]] == [0]
