@@ -26,6 +26,7 @@ class Settings:
     """What the trained network depends on, besides its start, the data and the augmentation.
 
     Attributes:
+        preset: name of the network's configuration.
         epochs: passes over the training pictures.
         batch: pictures a step; what does not fill the last batch of an epoch is left out.
         peak_rate: largest learning rate.
@@ -37,14 +38,15 @@ class Settings:
 
     """
 
+    preset: str
     epochs: int
-    batch: int = 256
-    peak_rate: float = 3e-3
-    warmup: int = 200
-    weight_decay: float = 0.02
-    seed: int = 1
-    precision: str = "float32"
-    augmentation: str = ""
+    batch: int
+    peak_rate: float
+    warmup: int
+    weight_decay: float
+    seed: int
+    precision: str
+    augmentation: str
 
 
 @dataclass
@@ -69,18 +71,19 @@ class Training:
         partial.replace(path)
 
     def resume(self, path: Path) -> None:
-        """Take over a written state.
+        """Take over a written state; the number of epochs may be another one, and the learning rate then goes by the new one.
 
         Raises:
-            click.ClickException: when it is of a training with other settings.
+            click.ClickException: when it is of a training with other settings besides.
 
         """
         state = torch.load(path, weights_only=True)
         mine = asdict(self.settings)
+        others = state["settings"]
         other = [
-            f"{name}: {state['settings'].get(name)!r} there, {mine[name]!r} here"
+            f"{name}: {others.get(name)!r} there, {mine[name]!r} here"
             for name in mine
-            if state["settings"].get(name) != mine[name]
+            if name != "epochs" and others.get(name) != mine[name]
         ]
         if other:
             raise click.ClickException(f"{path} is of a training with other settings ({'; '.join(other)})")
@@ -145,41 +148,62 @@ def chance(seed: int, *place: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def train(training: Training, train_split: Split, test_split: Split, augment: Augmentation, files: Files, *, save_every: int = 200) -> None:
-    """Train from where the state stands to the last step, and write the checkpoint after every epoch.
+def train(
+    training: Training,
+    train_split: Split,
+    test_split: Split,
+    augment: Augmentation,
+    files: Files,
+    *,
+    save_every: int = 200,
+    evaluate_every: int = 1,
+) -> None:
+    """Train from where the state stands to the last step; after every epoch write the checkpoint, the state and a line of the log.
 
     The order of an epoch and the chance of a step depend on the seed and their number only, so that it does not matter
-    how often the training was interrupted.
+    how often the training was interrupted. The test pictures are looked at for the log only; nothing is chosen by them.
+
+    Args:
+        training: where to begin.
+        train_split: what is trained on.
+        test_split: what the log's accuracy is of.
+        augment: what is done to a batch before it is trained on.
+        files: what is written.
+        save_every: steps after which the state is written.
+        evaluate_every: epochs after which the accuracy is measured; after the last one it is always.
+
     """
     settings = training.settings
-    a_pass = len(train_split.labels) // settings.batch
-    total = settings.epochs * a_pass
+    steps = len(train_split.labels) // settings.batch
+    total = settings.epochs * steps
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    files.write("resumed" if training.step else "started", step=training.step, total=total, settings=asdict(settings))
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=total, completed=training.step)
         while training.step < total:
-            epoch = training.step // a_pass
+            epoch, done = divmod(training.step, steps)
             order = torch.randperm(len(train_split.labels), generator=chance(settings.seed, 0, epoch))
             training.model.train()
-            losses, began = [], time.monotonic()
-            for index in order.split(settings.batch)[training.step % a_pass : a_pass]:
+            losses: list[float] = []
+            began = time.monotonic()
+            for index in order.split(settings.batch)[done:steps]:
                 pictures, targets = augment(train_split.images[index], train_split.labels[index], chance(settings.seed, 1, training.step))
                 losses.append(one_step(training, pictures, targets, total))
                 if training.step % save_every == 0:
                     training.save(files.state)
-                progress.update(
-                    task, advance=1, description=f"epoch {epoch + 1}/{settings.epochs} loss {sum(losses[-50:]) / len(losses[-50:]):.3f}"
-                )
-            seconds = time.monotonic() - began
-            training.save(files.state)
+                recent = losses[-50:]
+                progress.update(task, advance=1, description=f"epoch {epoch + 1}/{settings.epochs} loss {sum(recent) / len(recent):.3f}")
+            speed = len(losses) * settings.batch / (time.monotonic() - began)
             save_checkpoint(training.model, files.checkpoint)
-            figures = {
-                "epoch": epoch + 1,
-                "step": training.step,
-                "steps_since_start": len(losses),
-                "loss": sum(losses) / len(losses),
-                "images_per_second": len(losses) * settings.batch / seconds,
-                "top1_test": top1(training.model, test_split),
-            }
-            files.write("epoch", **figures)
-            console.print(f"epoch {epoch + 1}: loss {figures['loss']:.4f}, top-1 on the test pictures {figures['top1_test']:.2f} %")
+            training.save(files.state)
+            measured = (epoch + 1) % evaluate_every == 0 or training.step == total
+            report(files, training, epoch, losses, speed, top1(training.model, test_split) if measured else None)
+
+
+def report(files: Files, training: Training, epoch: int, losses: list[float], speed: float, accuracy: float | None) -> None:
+    """Say and log how an epoch went; the loss is the mean of the steps since the last start or resume within it."""
+    loss = sum(losses) / len(losses)
+    figures = {"step": training.step, "steps_averaged": len(losses), "loss": loss, "images_per_second": speed, "top1_test": accuracy}
+    files.write("epoch", epoch=epoch + 1, **figures)
+    shown = "" if accuracy is None else f", top-1 on the test pictures {accuracy:.2f} %"
+    console.print(f"epoch {epoch + 1}: loss {loss:.4f}{shown}")
