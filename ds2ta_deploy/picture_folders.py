@@ -148,13 +148,16 @@ def _choose(files: _Files, split: str) -> list[tuple[str, int]]:
 
 def _decode(files: _Files, names: Sequence[str]) -> NDArray[np.uint8]:
     """Decode the pictures, which have the size and the colours of the first, or name those that cannot be."""
+    from PIL import UnidentifiedImageError
+
     images: NDArray[np.uint8] | None = None
     problems = []
     for number, name in enumerate(names):
         try:
             picture = _decode_one(files.read(name), None if images is None else images.shape[1:])
         except _picture_errors() as error:
-            problems.append(Problem("DS2TA-147", f"cannot be read: {error}", f"{files.where}/{name}"))
+            what = f"is no {' or '.join(_FORMATS)} file" if isinstance(error, UnidentifiedImageError) else f"cannot be read: {error}"
+            problems.append(Problem("DS2TA-147", what, f"{files.where}/{name}"))
             continue
         if images is None:
             if len(names) * picture.size > most_expanded(files.stored):

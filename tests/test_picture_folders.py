@@ -116,6 +116,7 @@ def test_every_damaged_picture_is_named_at_once(write):
     found = problems_of(write(files))
     assert {code for code, _ in found.values()} == {"DS2TA-147"}
     assert found.keys() == {name for name in files if "good" not in name}
+    assert found["a/2-text.png"][1] == "is no JPEG or PNG file"
     assert "is 6 x 4 x 3, the pictures before it are 5 x 4 x 3" in found["b/1-larger.png"][1]
     assert "is 5 x 4 x 1" in found["b/2-grey.png"][1]
 
