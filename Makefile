@@ -19,6 +19,9 @@ PYTHON ?= $(call first_working,python3.11 python3)
 
 PIP_INSTALL := bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
+# What the tests of optional parts need.
+EXTRAS := torch,events,images
+
 # SpikingJelly, whose neurons and networks tests/published compares ours with, asks for torchvision, torchaudio and a dozen more
 # packages; what the tests import of it needs these two only. Apache-2.0, MIT, BSD-3-Clause; none is shipped.
 SPIKINGJELLY := spikingjelly loguru h5py
@@ -128,17 +131,17 @@ build/native/neon: $(NATIVE) | build/native
 	@test -x .venv/bin/python || test -n "$(PYTHON)" || { echo "no Python found; install 3.11 or say PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "Installing into .venv what pyproject.toml asks for, PyTorch included; the first time takes a few minutes."
 	test -x .venv/bin/python || "$(PYTHON)" -m venv .venv
-	.venv/$(PIP_INSTALL) ".[torch,dev,events]"
+	.venv/$(PIP_INSTALL) ".[$(EXTRAS),dev]"
 	.venv/$(PIP_ALONE) $(SPIKINGJELLY)
 	PIP_CONSTRAINT=constraints.txt .venv/bin/ds2ta lava install
 	@touch $@
 
 .venv/.fuzz: .venv/.installed
-	.venv/$(PIP_INSTALL) ".[torch,dev,fuzz]"
+	.venv/$(PIP_INSTALL) ".[$(EXTRAS),dev,fuzz]"
 	@touch $@
 
 .venv/.portability: .venv/.installed
-	.venv/$(PIP_INSTALL) ".[torch,dev,portability]"
+	.venv/$(PIP_INSTALL) ".[$(EXTRAS),dev,portability]"
 	@touch $@
 
 $(PORTABILITY)/node_modules/.package-lock.json: $(addprefix $(PORTABILITY)/,package.json package-lock.json .npmrc)

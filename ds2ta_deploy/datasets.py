@@ -1,12 +1,9 @@
-"""Labelled pictures from an ``.npz`` file or from the four idx files of the MNIST family."""
+"""Labelled pictures: from an ``.npz`` file, the four idx files of the MNIST family, class folders, or CIFAR-10's batches."""
 
 import gzip
 import io
-import lzma
 import math
 import struct
-import tokenize
-import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,32 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ds2ta_deploy.errors import InputError, Problem
-from ds2ta_deploy.reading import most_expanded, open_regular, read_regular
+from ds2ta_deploy.picture_folders import has_class_folders, read_class_folders
+from ds2ta_deploy.python_batches import has_batches, is_batch, read_batch, read_batches
+from ds2ta_deploy.reading import ARCHIVE_ERRORS, most_expanded, open_regular, read_regular, require_modest, too_expanded
 
 #: Where Debian's package dataset-fashion-mnist puts its files.
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 _IDX_UINT8 = 0x08
 _IDX_AXES = 4
-
-#: What NumPy and zipfile raise on damaged archives.
-_ARCHIVE_ERRORS = (
-    OSError,
-    ValueError,
-    zipfile.BadZipFile,
-    EOFError,
-    TypeError,
-    AttributeError,
-    zlib.error,
-    RuntimeError,
-    MemoryError,
-    KeyError,
-    OverflowError,
-    struct.error,
-    lzma.LZMAError,
-    SyntaxError,  # an array's header is a Python literal
-    tokenize.TokenError,
-)
 
 
 @dataclass(frozen=True)
@@ -86,14 +66,8 @@ def _decompress(data: bytes, path: Path) -> bytes:
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
         expanded = file.read(most + 1)
     if len(expanded) > most:
-        raise InputError(_bomb(len(data), path))
+        raise InputError(too_expanded(len(data), path))
     return expanded
-
-
-def _bomb(stored: int, where: object) -> Problem:
-    return Problem(
-        "DS2TA-136", f"expands from {stored:,} bytes to more than {most_expanded(stored):,}", str(where), "store it uncompressed"
-    )
 
 
 def read_idx_directory(directory: Path, split: Literal["train", "test"] = "test") -> Labelled:
@@ -133,24 +107,14 @@ def read_arrays(source: Path | BinaryIO, names: Sequence[str], where: object = N
     where = source if where is None else where
     try:
         with open_regular(source) if isinstance(source, Path) else source as file:
-            _require_modest(file, where)
+            require_modest(file, where)
             with np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in names if name in archive.files}
-    except _ARCHIVE_ERRORS as error:  # NotImplementedError is a RuntimeError
+    except ARCHIVE_ERRORS as error:  # NotImplementedError is a RuntimeError
         raise InputError(Problem("DS2TA-132", f"is not a readable .npz file: {error}", str(where))) from error
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):  # of what is no array NumPy gives the bytes
         raise InputError(Problem("DS2TA-132", "is not a readable .npz file: a member is no array", str(where)))
     return arrays
-
-
-def _require_modest(file: BinaryIO, where: object) -> None:
-    """Require that an archive does not expand beyond all measure; its directory says how far, and unpacking stops there."""
-    stored = file.seek(0, io.SEEK_END)
-    with zipfile.ZipFile(file) as archive:
-        expanded = sum(member.file_size for member in archive.infolist())
-    if expanded > most_expanded(stored):
-        raise InputError(_bomb(stored, where))
-    file.seek(0)
 
 
 def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -201,15 +165,37 @@ def _are_labels(labels: NDArray[Any], samples: int) -> bool:
     return shaped and (samples == 0 or (int(labels.min()) >= 0 and int(labels.max()) < 2**31))
 
 
-def read_data(path: Path) -> Labelled:
-    """Read a test set: an ``.npz`` file, or a directory with idx files.
+def read_data(path: Path, split: Literal["train", "test"] = "test") -> Labelled:
+    """Read a data set: what a file or a directory holds is told by its name and its files' names.
+
+    ``NAME.zip`` and a directory of folders hold pictures in class folders; ``test_batch``, ``data_batch_1`` … and a directory
+    of them are CIFAR-10's python batches; any other directory holds idx files, any other file is an ``.npz`` archive.
+
+    Args:
+        path: of the file or directory.
+        split: which one to read of a directory or archive that has both.
 
     Raises:
-        InputError: as :func:`read_npz` and :func:`read_idx_directory`; DS2TA-130 when nothing is there.
+        InputError: as :func:`read_npz`, :func:`read_idx_directory`, :func:`~ds2ta_deploy.python_batches.read_batch` and
+            :func:`~ds2ta_deploy.picture_folders.read_class_folders`; DS2TA-130 when nothing is there.
+        MissingRuntimeError: DS2TA-401 when there are pictures to decode, and Pillow is not installed.
 
     """
     if path.is_dir():
-        return read_idx_directory(path)
+        return _read_directory(path, split)
     if not path.is_file():
         raise InputError(Problem("DS2TA-130", "there is no such file or directory", str(path)))
-    return read_npz(path)
+    if path.suffix.lower() == ".zip":
+        return Labelled(*read_class_folders(path, split))
+    return Labelled(*read_batch(path)) if is_batch(path) else read_npz(path)
+
+
+def _read_directory(path: Path, split: Literal["train", "test"]) -> Labelled:
+    """Read a split of whatever a directory holds."""
+    try:
+        batches, folders = has_batches(path), has_class_folders(path) and not any(path.glob("*-idx?-ubyte*"))
+    except OSError as error:
+        raise InputError(Problem("DS2TA-130", f"cannot be listed: {error.strerror or error}", str(path))) from error
+    if batches:
+        return Labelled(*read_batches(path, split))
+    return Labelled(*read_class_folders(path, split)) if folders else read_idx_directory(path, split)

@@ -1,14 +1,41 @@
 """What every reader of a stranger's file asks first: is it a file at all, and how far may it expand."""
 
 import errno
+import lzma
 import os
 import stat
+import struct
+import tokenize
+import zipfile
+import zlib
 from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO
+
+from ds2ta_deploy.errors import InputError, Problem
 
 #: Bytes that a compressed file may expand to whatever its size, and how many times its size beyond them. A billion zeros fit
 #: into a megabyte; pictures and event frames that somebody recorded stay far below.
 FREE_EXPANSION, MOST_EXPANSION = 2**28, 100
+
+#: What NumPy and zipfile raise on damaged archives.
+ARCHIVE_ERRORS = (
+    OSError,
+    ValueError,
+    zipfile.BadZipFile,
+    EOFError,
+    TypeError,
+    AttributeError,
+    zlib.error,
+    RuntimeError,
+    MemoryError,
+    KeyError,
+    OverflowError,
+    struct.error,
+    lzma.LZMAError,
+    SyntaxError,  # an array's header is a Python literal
+    tokenize.TokenError,
+)
 
 
 def open_regular(path: Path) -> BufferedReader:
@@ -45,3 +72,30 @@ def most_expanded(stored: int) -> int:
 
     """
     return FREE_EXPANSION + MOST_EXPANSION * stored
+
+
+def too_expanded(stored: int, where: object) -> Problem:
+    """Return the problem of a compressed file that expands beyond all measure."""
+    return Problem(
+        "DS2TA-136", f"expands from {stored:,} bytes to more than {most_expanded(stored):,}", str(where), "store it uncompressed"
+    )
+
+
+def require_modest(file: BinaryIO, where: object) -> int:
+    """Require that a zip archive does not expand beyond all measure; its directory says how far, and unpacking stops there.
+
+    Returns:
+        The bytes that are stored; the file stands at its beginning again.
+
+    Raises:
+        InputError: DS2TA-136 when it expands further.
+        OSError, zipfile.BadZipFile, and what else ``zipfile`` raises when it is no archive.
+
+    """
+    stored = file.seek(0, os.SEEK_END)
+    with zipfile.ZipFile(file) as archive:
+        expanded = sum(member.file_size for member in archive.infolist())
+    if expanded > most_expanded(stored):
+        raise InputError(too_expanded(stored, where))
+    file.seek(0)
+    return stored

@@ -19,6 +19,9 @@ _CIFAR: dict[str, Any] = {
     **CIFAR10_PIXELS,
 }
 
+#: The same for a CPU: the first stage pools, so that no later one sees more than 16 x 16 pixels.
+_SMALL_CIFAR: dict[str, Any] = _CIFAR | {"pool_stages": "1010", "embed_dim": 64, "depth": 2, "num_heads": 4}
+
 #: ImageNet: 196 tokens.
 _IMAGENET: dict[str, Any] = {
     "image_height": 224,
@@ -64,6 +67,8 @@ _FASHION: dict[str, Any] = {
 
 PRESETS: dict[str, FamilyConfig] = {
     "ds2ta-4-384": Ds2taConfig(**_CIFAR, embed_dim=384, depth=4, num_heads=12),
+    "ds2ta-2-128": Ds2taConfig(**_CIFAR, embed_dim=128, depth=2, num_heads=4),
+    "ds2ta-2-64-cifar10": Ds2taConfig(**_SMALL_CIFAR, initial_decay=2, initial_denoise_threshold=1.0),
     "ds2ta-2-256": Ds2taConfig(
         **_EVENTS,
         embed_dim=256,
@@ -77,6 +82,8 @@ PRESETS: dict[str, FamilyConfig] = {
     "ds2ta-8-512": Ds2taConfig(**_IMAGENET, embed_dim=512, depth=8, num_heads=8, qkv_bias=False),
     "ds2ta-2-64": Ds2taConfig(**_FASHION, initial_decay=2, initial_denoise_threshold=1.0),
     "spikformer-4-384": SpikformerConfig(**_CIFAR, embed_dim=384, depth=4, num_heads=12),
+    "spikformer-2-128": SpikformerConfig(**_CIFAR, embed_dim=128, depth=2, num_heads=4),
+    "spikformer-2-64-cifar10": SpikformerConfig(**_SMALL_CIFAR),
     "spikformer-2-256": SpikformerConfig(**_EVENTS, embed_dim=256, depth=2, num_heads=16, qkv_bias=False, attention_scale=0.25),
     "spikformer-8-512": SpikformerConfig(**_IMAGENET, embed_dim=512, depth=8, num_heads=8, qkv_bias=False, attention_order="state"),
     "spikformer-2-64": SpikformerConfig(**_FASHION),

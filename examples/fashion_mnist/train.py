@@ -9,8 +9,7 @@ command with ``--resume`` goes on from there after an interruption, and gives th
 uninterrupted run.
 """
 
-import math
-from dataclasses import dataclass
+import sys
 from pathlib import Path
 
 import click
@@ -18,7 +17,6 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
 from torch.nn import functional
 
 from ds2ta_deploy.checkpoints import save_checkpoint
@@ -28,32 +26,18 @@ from ds2ta_deploy.models.families import FAMILIES
 from ds2ta_deploy.models.network import SpikingTransformer
 from ds2ta_deploy.models.presets import PRESETS
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from training.data import Split, to_split
+from training.data import shift_and_mirror as augment
+from training.schedule import learning_rate, make_optimizer, set_learning_rate
+
 console = Console(stderr=True)
-
-
-@dataclass
-class Split:
-    """Pictures uint8 ``[B, H, W, 1]`` and classes int64 ``[B]``."""
-
-    images: Tensor
-    labels: Tensor
 
 
 def load(directory: Path, split: str) -> Split:
     """Read one split of the data set."""
-    data = read_idx_directory(directory, "train" if split == "train" else "test")
-    return Split(torch.from_numpy(data.images.copy()), torch.from_numpy(data.labels))
-
-
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift every picture by up to two pixels and mirror half of them."""
-    height = images.shape[1]
-    padded = functional.pad(images.squeeze(-1), (2, 2, 2, 2))
-    offsets = torch.randint(0, 5, (2, len(images)), generator=generator)
-    rows, columns = (offset[:, None] + torch.arange(height) for offset in offsets)
-    mirrored = torch.rand(len(images), generator=generator) < 0.5
-    columns = torch.where(mirrored[:, None], columns.flip(1), columns)
-    return padded[torch.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]].unsqueeze(-1)
+    return to_split(read_idx_directory(directory, "train" if split == "train" else "test"))
 
 
 @torch.no_grad()
@@ -65,13 +49,6 @@ def top1(model: SpikingTransformer, data: Split, batch: int = 500) -> float:
         for images, labels in zip(data.images.split(batch), data.labels.split(batch), strict=True)
     )
     return 100.0 * right / len(data.labels)
-
-
-def learning_rate(step: int, total: int, peak: float, warmup: int = 200) -> float:
-    """Linear warm-up, then cosine decay to zero."""
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
 
 def train_epoch(
@@ -86,8 +63,7 @@ def train_epoch(
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(f"epoch {epoch + 1}/{epochs}", total=len(batches))
         for number, index in enumerate(batches):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(epoch * len(batches) + number, epochs * len(batches), peak) * group["lr_factor"]
+            set_learning_rate(optimizer, learning_rate(epoch * len(batches) + number, epochs * len(batches), peak))
             loss = functional.cross_entropy(model(augment(data.images[index], generator)), data.labels[index])
             optimizer.zero_grad()
             loss.backward()
@@ -95,21 +71,6 @@ def train_epoch(
             losses.append(loss.item())
             progress.update(task, advance=1, description=f"epoch {epoch + 1}/{epochs} loss {np.mean(losses[-50:]):.3f}")
     return float(np.mean(losses))
-
-
-def make_optimizer(model: SpikingTransformer, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW; decay exponents and denoiser tables have no weight decay, the exponents ten times the rate."""
-    groups: dict[str, list[torch.nn.Parameter]] = {"weights": [], "denoisers": [], "exponents": []}
-    for name, parameter in model.named_parameters():
-        kind = "exponents" if name.endswith("window.decay") else "denoisers" if "denoiser" in name or parameter.ndim < 2 else "weights"
-        groups[kind].append(parameter)
-    return torch.optim.AdamW(
-        [
-            {"params": groups["weights"], "weight_decay": weight_decay, "lr_factor": 1.0},
-            {"params": groups["denoisers"], "weight_decay": 0.0, "lr_factor": 1.0},
-            {"params": groups["exponents"], "weight_decay": 0.0, "lr_factor": 10.0},
-        ]
-    )
 
 
 @click.command()

@@ -42,6 +42,8 @@ CHANGES: dict[str, Change] = {
     "onnx": BY_SUFFIX[".onnx"],
     "onnx-reference": BY_SUFFIX[".onnx"],
     "data": BY_SUFFIX[".npz"],
+    "pictures": BY_SUFFIX[".npz"],
+    "batch": spoil_bytes,
     "idx": spoil_bytes,
     "golden": BY_SUFFIX[".npz"],
     "settings": spoil_text,

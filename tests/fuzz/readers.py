@@ -22,6 +22,7 @@ import support
 from fuzz.contained import ViolationError
 from fuzz.mutate import BY_SUFFIX, spoil_artifact, spoil_file, spoil_files, spoil_text
 from fuzz.mutate_bytes import spoil_bytes
+from picture_files import archived, encoded, python2_batch
 
 from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, GRAPH, MODEL, REPORT, Artifact, encode_json
 from ds2ta_deploy.events.batch import Sensor
@@ -137,6 +138,18 @@ def _seed_onnx(path: Path) -> None:
 def _seed_npz(path: Path) -> None:
     with path.open("wb") as file:
         np.savez_compressed(file, images=builders.small_inputs(), labels=np.arange(5))
+
+
+def _seed_pictures(path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
+    names = ("train/a/0.png", "train/a/1.jpg", "train/b/0.png", "test/a/0.png")
+    kinds = ("PNG", "JPEG", "PNG", "PNG")
+    archived(path, {name: encoded(picture, kind) for name, picture, kind in zip(names, pictures, kinds, strict=True)})
+
+
+def _seed_batch(path: Path) -> None:
+    rows = np.random.default_rng(0).integers(0, 256, (2, 3072), dtype=np.uint8)
+    path.write_bytes(python2_batch(rows, [3, 7]))
 
 
 def _seed_idx(path: Path) -> None:
@@ -360,6 +373,26 @@ def _seed_aedat4(path: Path) -> None:
     event_files.write_aedat4(path.with_suffix(".aedat4"), event_files.make_events(500, _SENSOR), _SENSOR).rename(path)
 
 
+def read_pictures(path: Path) -> str:
+    """Read an archive of class folders."""
+    from ds2ta_deploy.picture_folders import read_class_folders
+
+    images, labels = read_class_folders(path, "train")
+    if images.dtype != np.uint8 or images.ndim != 4 or labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+        raise ViolationError("pixels or labels of another kind")
+    return _digest(_array(images), _array(labels))
+
+
+def read_batch(path: Path) -> str:
+    """Read a python batch; its pictures are 32 x 32 and in colour, with one of ten labels each."""
+    from ds2ta_deploy.python_batches import read_batch as read
+
+    images, labels = read(path)
+    if images.dtype != np.uint8 or images.shape != (len(labels), 32, 32, 3) or ((labels < 0) | (labels > 9)).any():
+        raise ViolationError("pixels or labels of another kind")
+    return _digest(_array(images), _array(labels))
+
+
 def read_golden(path: Path) -> str:
     """Read golden values."""
     from ds2ta_deploy.datasets import read_arrays
@@ -402,6 +435,8 @@ READERS: dict[str, Reader] = {
     "event-bin": Reader(read_recording(".bin"), _seed_nmnist, spoil_file(spoil_bytes), 2000),
     "event-dat": Reader(read_recording(".dat"), _seed_dat, spoil_file(spoil_bytes), 2000),
     "event-aedat4": Reader(read_recording(".aedat4"), _seed_aedat4, spoil_file(spoil_bytes), 300, needs="dv_processing"),
+    "pictures": Reader(read_pictures, _seed_pictures, _ZIP, 2000, needs="PIL"),
+    "batch": Reader(read_batch, _seed_batch, spoil_file(spoil_bytes), 2000),
     "idx": Reader(read_idx, _seed_idx, spoil_file(spoil_bytes), 2000),
     "golden": Reader(read_golden, _seed_npz, _ZIP, 2000),
     "settings": Reader(read_settings, _settings, spoil_file(spoil_text), 2000, needs="torch"),
