@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ds2ta_deploy.exporting import export
     from ds2ta_deploy.freezing import freeze
     from ds2ta_deploy.importing.loading import import_checkpoint
+    from ds2ta_deploy.qat import qat
     from ds2ta_deploy.quantization import Quantization, quantize
     from ds2ta_deploy.verification import verify
 
@@ -32,12 +33,24 @@ _HOMES = {
     "freeze": "freezing",
     "import_checkpoint": "importing.loading",
     "load_checkpoint": "checkpoints",
+    "qat": "qat",
     "quantize": "quantization",
     "save_checkpoint": "checkpoints",
     "verify": "verification",
 }
 
-__all__ = ["Artifact", "Quantization", "export", "freeze", "import_checkpoint", "load_checkpoint", "quantize", "save_checkpoint", "verify"]
+__all__ = [
+    "Artifact",
+    "Quantization",
+    "export",
+    "freeze",
+    "import_checkpoint",
+    "load_checkpoint",
+    "qat",
+    "quantize",
+    "save_checkpoint",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ from ds2ta_deploy.errors import Problem, UnsupportedError
 from ds2ta_deploy.graph.intervals import bits_needed
 from ds2ta_deploy.models.layers import ConvSynapses, Synapses
 from ds2ta_deploy.models.readout import IntegerReadout, Readout
+from ds2ta_deploy.models.rounding import straight_through
 
 #: Distance from a whole number that float64 arithmetic on a pixel table may leave.
 _WHOLE = 1e-6
@@ -51,7 +52,7 @@ def integer_thresholds(weight: Tensor, theta: float, largest: int, most: int, *,
         [254.0, 508.0]
 
     """
-    peak = weight.abs().amax(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
+    peak = weight.detach().abs().amax(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
     peak = peak.max().expand_as(peak) if shared else peak
     return (largest * theta / peak).floor().clamp(1, most)
 
@@ -99,8 +100,9 @@ def quantize_readout(readout: nn.Module, bits: int, summands: int) -> IntegerRea
     if not isinstance(readout, Readout):
         raise UnsupportedError(Problem("DS2TA-202", "the readout is not a trained one", "head"))
     largest = 2 ** (bits - 1) - 1
-    unit = float(readout.weight.abs().max()) / largest or 1.0
-    bias = (readout.bias * summands / unit).round()
+    unit = float(readout.weight.detach().abs().max()) / largest or 1.0
+    weight, bias = readout.weight / unit, readout.bias * summands / unit
+    bias = straight_through(bias, bias.round())
     if bits_needed(int(bias.min()), int(bias.max())) > 32:
         raise UnsupportedError(Problem("DS2TA-222", "the bias needs more than 32 bits on the grid", "head"))
-    return IntegerReadout((readout.weight / unit).round(), bias, unit / summands)
+    return IntegerReadout(straight_through(weight, weight.round()), bias, unit / summands)

@@ -60,11 +60,19 @@ def quantize(model: SpikingTransformer, settings: Quantization | None = None) ->
         raise UnsupportedError(Problem("DS2TA-202", "the model is already quantized"))
     quantized = copy.deepcopy(model).eval().double()
     with torch.no_grad():
-        context = Context(quantized.config, settings)
-        _Walk(context).run(quantized)
-    quantized.quantization_notes = tuple(context.notes)
-    quantized.quantization = settings
-    return quantized.requires_grad_(requires_grad=False)
+        put_on_grid(quantized, settings)
+    return quantized
+
+
+def put_on_grid(model: SpikingTransformer, settings: Quantization) -> None:
+    """Do in place what :func:`quantize` does to a copy, to a model in float64 and evaluation mode.
+
+    All that is rounded passes gradients straight through, so that the integers know which parameters they are made of.
+    """
+    context = Context(model.config, settings)
+    _Walk(context).run(model)
+    model.quantization_notes = tuple(context.notes)
+    model.quantization = settings
 
 
 class _Walk:
@@ -207,7 +215,7 @@ class _Walk:
                 chosen = quantized
                 break
         if isinstance(readout, StreamReadout):
-            return IntegerStreamReadout(chosen.weight.detach(), chosen.bias.detach(), chosen.scale, readout.input)
+            return IntegerStreamReadout(chosen.weight, chosen.bias, chosen.scale, readout.input)
         return chosen
 
 

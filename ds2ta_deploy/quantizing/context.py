@@ -17,6 +17,7 @@ from ds2ta_deploy.graph.ranges import PROFILES, Profile
 from ds2ta_deploy.grid import integer_thresholds, leak_fraction, simplest_fraction
 from ds2ta_deploy.models.config import NetworkConfig
 from ds2ta_deploy.models.neurons import Lif
+from ds2ta_deploy.models.rounding import straight_through
 from ds2ta_deploy.quantizing.settings import Quantization
 
 #: Largest integer threshold of a layer; of the first layer, and of neurons that read a stream.
@@ -79,7 +80,8 @@ class Context:
 
         """
         largest = 2 ** (bits - 1) - 1
-        rounded = (weight * (threshold / theta)[:, None]).round()
+        scaled = weight * (threshold / theta)[:, None]
+        rounded = straight_through(scaled, scaled.round())
         clipped = int((rounded.abs() > largest).sum())
         if clipped:
             self.notes.append(f"{name}: {clipped} weights are more than {largest} times the threshold and were cut off")
@@ -127,7 +129,8 @@ def integer_bias(name: str, bias: Tensor, theta: float, threshold: Tensor) -> Te
         UnsupportedError: DS2TA-222 when one needs more than 32 bits.
 
     """
-    rounded = (bias * threshold / theta).round()
+    scaled = bias * threshold / theta
+    rounded = straight_through(scaled, scaled.round())
     if (rounded.abs() >= 2**31).any():
         channel = int(rounded.abs().argmax())
         what = f"the bias of channel {channel} is {bias[channel]:.3g}, {rounded[channel]:.3g} on the grid: more than 32 bits"

@@ -36,7 +36,7 @@ def quantize_conv(context: Context, layer: SpikingConv2d, name: str, input_unit:
     parts = grid.weight.chunk(len(branches), dim=1)
     for branch, weight, (_, bias) in zip(branches, parts, folded, strict=True):
         set_synapses(branch, weight.reshape(branch.weight.shape), integer_bias(name, bias, neuron.effective_threshold, grid.threshold))
-    layer.neuron = IntegerLif(grid.threshold[:, None, None], *context.leak)
+    layer.neuron = IntegerLif(grid.threshold[:, None, None], *context.leak, theta=neuron.threshold)
 
 
 def quantize_linear(context: Context, layer: SpikingLinear, name: str, largest_count: int) -> None:
@@ -49,13 +49,14 @@ def quantize_linear(context: Context, layer: SpikingLinear, name: str, largest_c
         guard = _window_guard_bits(context, grid, taps, decay, largest_count)
         layer.window = IntegerWindow(taps, decay, guard)
     set_synapses(layer, grid.weight, grid.bias)
-    layer.neuron = IntegerLif(grid.threshold * 2**guard, *context.leak)
+    layer.neuron = IntegerLif(grid.threshold * 2**guard, *context.leak, theta=neuron.threshold)
 
 
 def set_synapses(layer: Synapses | ConvSynapses, weight: Tensor, bias: Tensor) -> None:
-    """Put integers in the place of weights, bias and batch norm."""
-    layer.weight = nn.Parameter(weight)
-    layer.bias = nn.Parameter(bias)
+    """Put integers in the place of weights, bias and batch norm; they are no parameters any more, but made of them."""
+    for name, tensor in (("weight", weight), ("bias", bias)):
+        delattr(layer, name)
+        layer.register_buffer(name, tensor)
     layer.norm = nn.Identity()
 
 

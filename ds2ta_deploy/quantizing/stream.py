@@ -84,9 +84,9 @@ class Stream:
             context.notes.append(f"residual stream: {bits}-bit weights, with which its sums fit {context.profile.state_bits} bits")
         for source, grid in zip(self.sources, grids, strict=True):
             set_synapses(source.layer, grid.weight.view_as(source.layer.weight), grid.bias)
-        for reader in self.readers:
+        for reader, neuron in zip(self.readers, neurons, strict=True):
             shape = (-1, 1, 1) if reader.neuron.channel_axis != -1 else (-1,)
-            reader.neuron.neuron = IntegerLif((threshold * reader.summands).view(shape), *context.leak)
+            reader.neuron.neuron = IntegerLif((threshold * reader.summands).view(shape), *context.leak, theta=neuron.threshold)
 
     def _grids(self, context: Context, folded: list[tuple[Tensor, Tensor]], theta: float, bits: int) -> tuple[list[Grid], Tensor]:
         weights = [weight.flatten(1) for weight, _ in folded]
