@@ -9,7 +9,7 @@ from ds2ta_deploy.errors import Problem, UnsupportedError
 from ds2ta_deploy.graph.intervals import Interval
 from ds2ta_deploy.graph.ops import Linear as LinearOp
 from ds2ta_deploy.graph.ops import ValueType
-from ds2ta_deploy.grid import fold_norm, integer_thresholds
+from ds2ta_deploy.grid import fold_norm, integer_thresholds, uniform_grid
 from ds2ta_deploy.models.layers import ConvSynapses, StreamNeuron, Synapses
 from ds2ta_deploy.models.neurons import IntegerLif
 from ds2ta_deploy.quantizing.context import MAX_FIRST_THRESHOLD, Context, Grid, integers, trained_neuron
@@ -91,10 +91,10 @@ class Stream:
     def _grids(self, context: Context, folded: list[tuple[Tensor, Tensor]], theta: float, bits: int) -> tuple[list[Grid], Tensor]:
         weights = [weight.flatten(1) for weight, _ in folded]
         shared = context.settings.thresholds == "layer"
-        largest = 2 ** (bits - 1) - 1
-        threshold = integer_thresholds(torch.cat(weights, dim=1), theta, largest, MAX_FIRST_THRESHOLD, shared=shared)
+        allowed = uniform_grid(bits)
+        threshold = integer_thresholds(torch.cat(weights, dim=1), theta, allowed.largest, MAX_FIRST_THRESHOLD, shared=shared)
         grids = [
-            context.put_on_given(source.name, weight, bias, theta, threshold, bits=bits)
+            context.put_on_given(source.name, weight, bias, theta, threshold, allowed)
             for source, weight, (_, bias) in zip(self.sources, weights, folded, strict=True)
         ]
         return grids, threshold
