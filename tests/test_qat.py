@@ -1,6 +1,7 @@
 """Fine-tuning on the grid: what is trained is what is frozen, and its gradients are those of the trained model."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,14 @@ def integers_of(model):
     return {name: tensor.detach() for name, tensor in model.named_buffers()}
 
 
-@pytest.mark.parametrize("settings", [{}, {"weight_bits": 4}, {"weight_bits": 6, "profile": "loihi", "thresholds": "layer"}], ids=str)
+GRIDS: list[dict[str, Any]] = [
+    {},
+    {"weight_bits": 4},
+    {"weights": {"*": "power-of-two", "head": 4}, "profile": "loihi", "thresholds": "layer"},
+]
+
+
+@pytest.mark.parametrize("settings", GRIDS, ids=str)
 @pytest.mark.parametrize("name", ["ds2ta", "spikformer-cifar", "sdt-dvs", "statten", "snn-vit-v2"])
 def test_what_is_trained_is_what_is_frozen(tmp_path, name, settings):
     config, grid = ALL[name], Quantization(**settings)

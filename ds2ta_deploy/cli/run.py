@@ -17,6 +17,7 @@ from ds2ta_deploy.cli.options import (
     say,
     values_option,
 )
+from ds2ta_deploy.cli.writing import written_whole
 from ds2ta_deploy.errors import Problem, UsageError
 
 
@@ -89,15 +90,7 @@ def _join(parts: list[Any], batch_first: bool) -> Any:
 
 
 def _write_trace(path: Path, arrays: dict[str, Any]) -> None:
-    """Write under a temporary name, then rename: nothing half-written."""
     import numpy as np
 
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-        partial.rename(path)
-    except OSError as error:
-        raise UsageError(Problem("DS2TA-502", f"cannot be written: {error.strerror or error}", str(path))) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with written_whole(path) as file:
+        np.savez_compressed(file, **arrays)
