@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from ds2ta_deploy.artifact import Artifact
     from ds2ta_deploy.checkpoints import load_checkpoint, save_checkpoint
     from ds2ta_deploy.exporting import export
+    from ds2ta_deploy.fine_tuning import qat
     from ds2ta_deploy.freezing import freeze
     from ds2ta_deploy.importing.loading import import_checkpoint
-    from ds2ta_deploy.qat import qat
     from ds2ta_deploy.quantization import Quantization, quantize
     from ds2ta_deploy.verification import verify
 
@@ -33,7 +33,7 @@ _HOMES = {
     "freeze": "freezing",
     "import_checkpoint": "importing.loading",
     "load_checkpoint": "checkpoints",
-    "qat": "qat",
+    "qat": "fine_tuning",
     "quantize": "quantization",
     "save_checkpoint": "checkpoints",
     "verify": "verification",

@@ -23,7 +23,7 @@ from train import Split, augment, learning_rate, load, make_optimizer
 from ds2ta_deploy.checkpoints import load_checkpoint, save_checkpoint
 from ds2ta_deploy.cli.export import read_settings
 from ds2ta_deploy.datasets import FASHION_MNIST
-from ds2ta_deploy.qat import QuantizationAware, qat
+from ds2ta_deploy.fine_tuning import QuantizationAware, qat
 from ds2ta_deploy.quantization import Quantization
 
 console = Console(stderr=True)

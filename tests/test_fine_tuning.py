@@ -15,10 +15,10 @@ from torch.nn import functional
 
 import ds2ta_deploy as dd
 from ds2ta_deploy.errors import UnsupportedError, UsageError
+from ds2ta_deploy.fine_tuning import qat
 from ds2ta_deploy.freezing import freeze
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.models.calibration import random_network
-from ds2ta_deploy.qat import qat
 from ds2ta_deploy.quantization import Quantization, quantize
 
 ALL = {"ds2ta": tiny_config(), **CONFIGS}
