@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ds2ta_deploy.artifact import Artifact
     from ds2ta_deploy.checkpoints import load_checkpoint, save_checkpoint
     from ds2ta_deploy.exporting import export
+    from ds2ta_deploy.fine_tuning import qat
     from ds2ta_deploy.freezing import freeze
     from ds2ta_deploy.importing.loading import import_checkpoint
     from ds2ta_deploy.quantization import Quantization, quantize
@@ -35,6 +36,7 @@ _HOMES = {
     "import_checkpoint": "importing.loading",
     "load_checkpoint": "checkpoints",
     "open_stepper": "runtimes.base",
+    "qat": "fine_tuning",
     "quantize": "quantization",
     "save_checkpoint": "checkpoints",
     "verify": "verification",
@@ -49,6 +51,7 @@ __all__ = [
     "import_checkpoint",
     "load_checkpoint",
     "open_stepper",
+    "qat",
     "quantize",
     "save_checkpoint",
     "verify",

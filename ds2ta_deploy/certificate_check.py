@@ -13,6 +13,7 @@ import safetensors
 import safetensors.numpy
 
 from ds2ta_deploy.certificate_rules import Json, Row, Value, ends, follow
+from ds2ta_deploy.certificate_weights import unpacked
 from ds2ta_deploy.errors import InputError, Problem
 
 _STATE_BITS = {"cpu": 32, "loihi": 24}
@@ -74,8 +75,9 @@ def derive(graph: bytes, where: str = "graph") -> Json:
     """
     try:
         length = struct.unpack("<Q", graph[:8])[0]
-        record = json.loads(json.loads(graph[8 : 8 + length])["__metadata__"]["ds2ta-graph/2"])
-        derivation = _Derivation(record, safetensors.numpy.load(graph))
+        metadata = json.loads(graph[8 : 8 + length])["__metadata__"]
+        record = json.loads(metadata["ds2ta-graph/2" if "ds2ta-graph/2" in metadata else "ds2ta-graph/3"])
+        derivation = _Derivation(record, unpacked(safetensors.numpy.load(graph), record.get("packed", {})))
     except (safetensors.SafetensorError, struct.error, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise InputError(Problem("DS2TA-171", f"the graph's bounds cannot be derived again: {error}", where)) from error
     sections = {"bounds": derivation.bounds, "tables": derivation.tables, "products": derivation.products}

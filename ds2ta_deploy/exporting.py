@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -28,6 +28,7 @@ from ds2ta_deploy.errors import InputError, ParityError, Problem, UsageError
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.parity import ParityReport, Progress, compare_runtimes
+from ds2ta_deploy.quantizing.settings import settings_in
 from ds2ta_deploy.reading import read_regular
 from ds2ta_deploy.report import build_report
 from ds2ta_deploy.runtimes.base import RUNTIMES, Runtime, open_runtime
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
 
 #: Number of synthetic samples that an export is verified on when no inputs are given.
 SYNTHETIC_SAMPLES = 8
-
-#: Facts of a graph that say how its model was put on the grid.
-_SETTINGS = ("profile", "weight_bits", "first_layer_bits", "stream_bits", "thresholds")
 
 
 def default_inputs(graph: Graph) -> NDArray[np.uint8]:
@@ -160,14 +158,13 @@ def _contestants(
 
 def _manifest(graph: Graph, target: str, model: "SpikingTransformer | None", checkpoint: str | Path | None, *, inline: bool) -> Manifest:
     """Say what the artifact is made from."""
-    settings: dict[str, Any] = {name: graph.facts[name] for name in _SETTINGS if name in graph.facts}
     return Manifest(
         target=target,
         inline=inline,
         versions=writer_versions(),
         checkpoint=None if checkpoint is None else _describe(Path(checkpoint)),
         config={} if model is None else msgspec.to_builtins(model.config),
-        quantization=settings,
+        quantization=settings_in(graph.facts),
         rounding=str(graph.facts.get("rounding", "")),
         certificate=certify(graph),
         files={},

@@ -4,7 +4,6 @@ Every value of the graph bears the name of the probe in the PyTorch model where 
 watched, so the two can be compared without a table of names.
 """
 
-import msgspec
 import numpy as np
 
 from ds2ta_deploy.errors import Problem, UnsupportedError
@@ -58,7 +57,7 @@ def freeze(model: SpikingTransformer) -> Graph:
         "leak_exact": int(leak_is_exact(config.membrane_time_constant)),
         "notes": "; ".join(model.quantization_notes),
         "rounding": ROUNDING,
-        **msgspec.to_builtins(settings),
+        **settings.facts(),
     }
     kind = ops.ValueType(config.input_shape, "uint8")
     name = f"{config.family}-{config.depth}-{config.embed_dim}"  # not the file's: the same checkpoint gives the same bytes

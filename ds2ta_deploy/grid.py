@@ -1,14 +1,17 @@
 """The rules that put one real-valued thing on integers: folded weights, leaks, pixel tables, the readout."""
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
 
 from ds2ta_deploy.errors import Problem, UnsupportedError
+from ds2ta_deploy.graph.formats import POWERS
 from ds2ta_deploy.graph.intervals import bits_needed
 from ds2ta_deploy.models.layers import ConvSynapses, Synapses
 from ds2ta_deploy.models.readout import IntegerReadout, Readout
+from ds2ta_deploy.models.rounding import straight_through
 
 #: Distance from a whole number that float64 arithmetic on a pixel table may leave.
 _WHOLE = 1e-6
@@ -51,7 +54,7 @@ def integer_thresholds(weight: Tensor, theta: float, largest: int, most: int, *,
         [254.0, 508.0]
 
     """
-    peak = weight.abs().amax(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
+    peak = weight.detach().abs().amax(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
     peak = peak.max().expand_as(peak) if shared else peak
     return (largest * theta / peak).floor().clamp(1, most)
 
@@ -94,13 +97,54 @@ def quantize_table(values: Tensor, largest: int, *, counts: bool) -> tuple[Tenso
     return (values / unit).round(), unit
 
 
-def quantize_readout(readout: nn.Module, bits: int, summands: int) -> IntegerReadout:
+@dataclass(frozen=True)
+class WeightGrid:
+    """The integers that a layer's weights are rounded to.
+
+    Attributes:
+        name: for people.
+        largest: of them; a channel's largest weight becomes this one.
+        magnitudes: all of them that are not negative, ascending; empty stands for all up to the largest.
+
+    """
+
+    name: str
+    largest: int
+    magnitudes: tuple[int, ...] = ()
+
+    def round(self, scaled: Tensor) -> Tensor:
+        """Return the nearest integers of the grid; straight through for gradients, but not beyond the largest.
+
+        Of two that are equally near it is the even one on a uniform grid, the larger magnitude among powers of two.
+
+        Example:
+            >>> uniform_grid(4).round(torch.tensor([2.5, -9.0])).tolist(), POWERS_OF_TWO.round(torch.tensor([3.0, -0.4])).tolist()
+            ([2.0, -7.0], [4.0, -0.0])
+
+        """
+        if not self.magnitudes:
+            return straight_through(scaled, scaled.round()).clamp(-self.largest, self.largest)
+        grid = torch.tensor(self.magnitudes, dtype=scaled.dtype)
+        place = torch.bucketize(scaled.detach().abs(), (grid[1:] + grid[:-1]) / 2, right=True)
+        return straight_through(scaled.clamp(-self.largest, self.largest), grid[place] * scaled.detach().sign())
+
+
+#: Zero and the powers of two that a file can store, with either sign.
+POWERS_OF_TWO = WeightGrid("power of two", POWERS[-1], (0, *POWERS))
+
+
+def uniform_grid(bits: int) -> WeightGrid:
+    """All integers of so many bits; the most negative one, which has no positive counterpart, is left out."""
+    return WeightGrid(f"{bits}-bit", 2 ** (bits - 1) - 1)
+
+
+def quantize_readout(readout: nn.Module, grid: WeightGrid, summands: int) -> IntegerReadout:
     """One scale for all classes; the mean over ``summands`` token-steps becomes a sum, and goes into scale and bias."""
     if not isinstance(readout, Readout):
         raise UnsupportedError(Problem("DS2TA-202", "the readout is not a trained one", "head"))
-    largest = 2 ** (bits - 1) - 1
-    unit = float(readout.weight.abs().max()) / largest or 1.0
-    bias = (readout.bias * summands / unit).round()
+    unit = float(readout.weight.detach().abs().max()) / grid.largest or 1.0
+    bias = readout.bias * summands / unit
+    bias = straight_through(bias, bias.round())
     if bits_needed(int(bias.min()), int(bias.max())) > 32:
         raise UnsupportedError(Problem("DS2TA-222", "the bias needs more than 32 bits on the grid", "head"))
-    return IntegerReadout((readout.weight / unit).round(), bias, unit / summands)
+    return IntegerReadout(grid.round(readout.weight / unit), bias, unit / summands)

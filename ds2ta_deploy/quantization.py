@@ -15,7 +15,7 @@ from ds2ta_deploy.errors import Problem, UnsupportedError
 from ds2ta_deploy.graph.intervals import Interval
 from ds2ta_deploy.graph.ops import Readout as ReadoutOp
 from ds2ta_deploy.graph.ops import ValueType
-from ds2ta_deploy.grid import leak_is_exact, quantize_readout, quantize_table
+from ds2ta_deploy.grid import WeightGrid, leak_is_exact, quantize_readout, quantize_table, uniform_grid
 from ds2ta_deploy.models.attention import SpikingAttention
 from ds2ta_deploy.models.encoder import IntegerPixelEncoder, PixelEncoder
 from ds2ta_deploy.models.layers import SpikingLinear, Synapses
@@ -25,8 +25,9 @@ from ds2ta_deploy.models.snn_vit import SaccadicAttention
 from ds2ta_deploy.models.streams import MaskedAttention, StreamChunkedAttention, StreamMlp, StreamPatchEmbedding
 from ds2ta_deploy.quantizing.attention import quantize_attention_neuron, quantize_gate, quantize_saccade
 from ds2ta_deploy.quantizing.context import Context
+from ds2ta_deploy.quantizing.formats import HEAD, choose_formats
 from ds2ta_deploy.quantizing.layers import quantize_conv, quantize_linear
-from ds2ta_deploy.quantizing.settings import THRESHOLDS, Quantization
+from ds2ta_deploy.quantizing.settings import THRESHOLDS, Quantization, WeightFormat
 from ds2ta_deploy.quantizing.stream import Stream
 
 #: Fewest bits that the readout's weights are narrowed to.
@@ -47,6 +48,7 @@ def quantize(model: SpikingTransformer, settings: Quantization | None = None) ->
 
     Raises:
         UsageError: DS2TA-510 for settings out of range.
+        InputError: DS2TA-112 naming every layer and every weight format among the settings that there is not.
         UnsupportedError: DS2TA-202 when the model is on the grid already, DS2TA-222 when a layer cannot be
             represented at all.
 
@@ -60,11 +62,19 @@ def quantize(model: SpikingTransformer, settings: Quantization | None = None) ->
         raise UnsupportedError(Problem("DS2TA-202", "the model is already quantized"))
     quantized = copy.deepcopy(model).eval().double()
     with torch.no_grad():
-        context = Context(quantized.config, settings)
-        _Walk(context).run(quantized)
-    quantized.quantization_notes = tuple(context.notes)
-    quantized.quantization = settings
-    return quantized.requires_grad_(requires_grad=False)
+        put_on_grid(quantized, settings)
+    return quantized
+
+
+def put_on_grid(model: SpikingTransformer, settings: Quantization) -> None:
+    """Do in place what :func:`quantize` does to a copy, to a model in float64 and evaluation mode.
+
+    All that is rounded passes gradients straight through, so that the integers know which parameters they are made of.
+    """
+    context = Context(model.config, settings, choose_formats(model, settings))
+    _Walk(context).run(model)
+    model.quantization_notes = tuple(context.notes)
+    model.quantization = settings
 
 
 class _Walk:
@@ -194,21 +204,26 @@ class _Walk:
         context = self.context
         pooled = isinstance(readout, StreamReadout)
         summands = context.config.time_steps * (1 if pooled else context.config.tokens)
-        widest = context.settings.weight_bits
+        widest = context.weight_grid(HEAD)
         chosen = quantize_readout(readout, widest, summands)
-        for bits in range(widest, min(widest, MIN_READOUT_BITS) - 1, -1):
-            quantized = quantize_readout(readout, bits, summands)
+        for grid in (widest, *self._narrower(context.formats[HEAD])):
+            quantized = quantize_readout(readout, grid, summands)
             weight, bias = (part.detach().numpy() for part in (quantized.weight, quantized.bias))
             op = ReadoutOp("", (), (), weight.astype(np.int64), bias.astype(np.int32))
             kind = ValueType((1, None, summands, weight.shape[1]), "uint8")
             if op.infer_ranges([Interval.of(0, 1 if pooled else self.largest)], [kind])[0].bits <= context.profile.state_bits:
-                if bits < widest:
-                    context.notes.append(f"head: {bits}-bit weights, with which its sum fits {context.profile.state_bits} bits")
+                if grid != widest:
+                    context.notes.append(f"head: {grid.name} weights, with which its sum fits {context.profile.state_bits} bits")
                 chosen = quantized
                 break
         if isinstance(readout, StreamReadout):
-            return IntegerStreamReadout(chosen.weight.detach(), chosen.bias.detach(), chosen.scale, readout.input)
+            return IntegerStreamReadout(chosen.weight, chosen.bias, chosen.scale, readout.input)
         return chosen
+
+    @staticmethod
+    def _narrower(widest: WeightFormat) -> list[WeightGrid]:
+        """Return the grids that the readout may fall back on, one bit less at a time."""
+        return [uniform_grid(bits) for bits in range(widest - 1, MIN_READOUT_BITS - 1, -1)] if isinstance(widest, int) else []
 
 
 def _unknown(part: nn.Module, name: str) -> UnsupportedError:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ds2ta_deploy.artifact import ParityEntry
 from ds2ta_deploy.c_code.footprint import Footprint
+from ds2ta_deploy.graph.formats import format_name, stored_bytes
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.operations import dense_operations
 from ds2ta_deploy.graph.ops import Chunk, Conv2d, Lif, Linear, Lookup, Readout, TemporalWindow, Threshold, TimeMix
@@ -79,6 +80,35 @@ class Report(msgspec.Struct, kw_only=True):
     silent: tuple[str, ...]
     parity: tuple[ParityEntry, ...]
     c: Footprint | None = None
+
+
+class StoredWeights(msgspec.Struct, frozen=True):
+    """How a population's weights are stored in the graph file.
+
+    Attributes:
+        formats: names of their formats; a population with several weighted ops may have several.
+        bytes: that they take.
+
+    """
+
+    formats: tuple[str, ...]
+    bytes: int
+
+
+def stored_weights(graph: Graph) -> dict[str, StoredWeights]:
+    """Return how the weights of every population that has some are stored, by the population's name.
+
+    Example:
+        >>> stored_weights(graph)["blocks.0.mlp.fc1"]  # doctest: +SKIP
+        StoredWeights(formats=('int4',), bytes=8192)
+
+    """
+    weights = {entry.name: [op.weight for op in entry.ops if isinstance(op, Linear | Conv2d | Readout)] for entry in group(graph)}
+    return {
+        name: StoredWeights(tuple(sorted({format_name(weight) for weight in held})), sum(map(stored_bytes, held)))
+        for name, held in weights.items()
+        if held
+    }
 
 
 def build_report(graph: Graph, parity: ParityReport, c: Footprint | None = None) -> Report:

@@ -74,7 +74,7 @@ def state_from_bytes(data: bytes, form: StepForm, where: str = "state") -> RunSt
             DS2TA-176 for everything in it that no run of this network remembers.
 
     """
-    record, tensors = load(data, _Record, HEADER_KEY, where)
+    record, tensors = load(data, {HEADER_KEY: _Record}, where)
     if record.format != FORMAT:
         raise InputError(Problem("DS2TA-175", f"has the format {record.format!r}, not {FORMAT!r}", where))
     if record.network != network_hash(form):

@@ -41,7 +41,7 @@ def test_what_needs_no_engine_imports_none(program):
 def test_every_verb_is_there_and_does_what_its_home_says():
     assert dd.__all__ == sorted(dd.__all__)
     for name in dd.__all__:
-        if name in {"Quantization", "freeze", "import_checkpoint", "load_checkpoint", "quantize", "save_checkpoint"}:
+        if name in {"Quantization", "freeze", "import_checkpoint", "load_checkpoint", "qat", "quantize", "save_checkpoint"}:
             pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
         verb = getattr(dd, name)
         assert verb.__name__ == name
@@ -52,7 +52,8 @@ def test_every_verb_is_there_and_does_what_its_home_says():
 def test_the_verbs_are_listed():
     assert set(dd.__all__) <= set(dir(dd))
     assert set(dd.__all__) == {
-        "Artifact", "Quantization", "export", "freeze", "import_checkpoint", "load_checkpoint", "quantize", "save_checkpoint", "verify"
+        "Artifact", "Quantization", "export", "freeze", "import_checkpoint", "load_checkpoint", "qat", "quantize",
+        "save_checkpoint", "verify"
     }  # fmt: skip
 
 
@@ -91,3 +92,11 @@ def test_verifying_what_was_opened_by_hand(tmp_path, small_graph, small_inputs):
     assert report.passed
     assert [result.runtime for result in report.results] == ["onnxruntime", "golden"]
     assert np.array_equal(report.output, trace_of(small_graph, small_inputs)["head.logits"])
+
+
+def test_every_verb_stays_what_it_is_when_its_module_is_there():
+    """A module of the same name would take the verb's place once it is imported."""
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
+    for name in dd.__all__:
+        assert callable(getattr(dd, name)), name
+        assert getattr(dd, name) is getattr(dd, name)

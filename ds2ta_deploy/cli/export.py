@@ -192,7 +192,8 @@ def read_settings(config: Path | None, given: dict[str, Any], profile: str = "cp
     """Combine the config file with the options; options win. ``profile`` is what holds when neither names one.
 
     Raises:
-        InputError: DS2TA-111 when the file is no TOML, or holds settings that are unknown, mistyped or out of range.
+        InputError: DS2TA-111 when the file is no TOML, or holds settings that are unknown, mistyped or out of range. Whether
+            its table of weight formats fits the network is found out when that is put on the grid.
         UsageError: DS2TA-510 when an option is out of range.
 
     """
@@ -212,7 +213,9 @@ def read_settings(config: Path | None, given: dict[str, Any], profile: str = "cp
         except UsageError as error:
             raise InputError(Problem("DS2TA-111", p.what, f"{config}: {p.where}", p.mend) for p in error.problems) from error
         except (OSError, ValueError, msgspec.ValidationError, RecursionError) as error:  # a number too long is a bare ValueError
-            raise InputError(Problem("DS2TA-111", str(error), str(config), f"known settings: {', '.join(SETTINGS)}")) from error
+            raise InputError(
+                Problem("DS2TA-111", str(error), str(config), f"known settings: {', '.join(SETTINGS)}, and a table [weights]")
+            ) from error
     settings = msgspec.structs.replace(settings, **{name: value for name, value in given.items() if value is not None})
     settings.validate()
     return settings

@@ -11,7 +11,7 @@ from ds2ta_deploy.errors import Problem, UsageError, printable
 
 if TYPE_CHECKING:
     from ds2ta_deploy.artifact import Artifact, Manifest
-    from ds2ta_deploy.report import PopulationEntry, Report
+    from ds2ta_deploy.report import PopulationEntry, Report, StoredWeights
 
 
 @click.command("inspect", epilog="Example: ds2ta inspect OUT --json")
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @import_options
 @json_option
 def command(source: Path, allow_modified: bool, certificate: bool, as_json: bool, said: dict[str, Any]) -> None:
-    """Show what SOURCE holds. An artifact: its origin, its populations with shapes, weights, thresholds, shifts and rates.
+    """Show what SOURCE holds.
+
+    An artifact: its origin, its populations with shapes, weights and how they are stored, thresholds, shifts and rates.
 
     A checkpoint: how its tensors are named, and every field of its config with who says it.
 
@@ -31,7 +33,7 @@ def command(source: Path, allow_modified: bool, certificate: bool, as_json: bool
     import msgspec
 
     from ds2ta_deploy.artifact import REPORT, Artifact
-    from ds2ta_deploy.report import Report
+    from ds2ta_deploy.report import Report, stored_weights
 
     if source.is_file():
         if certificate or allow_modified:
@@ -44,11 +46,17 @@ def command(source: Path, allow_modified: bool, certificate: bool, as_json: bool
     if certificate:
         _show_certificate(opened, as_json=as_json)
         return
-    report = opened.read_json(REPORT, Report)
+    report, weights = opened.read_json(REPORT, Report), stored_weights(opened.graph)
     if as_json:
-        print_json({"manifest": msgspec.to_builtins(opened.manifest), "report": msgspec.to_builtins(report)})
+        print_json(
+            {
+                "manifest": msgspec.to_builtins(opened.manifest),
+                "report": msgspec.to_builtins(report),
+                "weights": msgspec.to_builtins(weights),
+            }
+        )
         return
-    for line in (*_origin(opened.manifest, report), *_tree(report)):
+    for line in (*_origin(opened.manifest, report), f"{_stored(weights)} of weights", *_tree(report, weights)):
         click.echo(printable(line))
 
 
@@ -102,7 +110,13 @@ def _origin(manifest: "Manifest", report: "Report") -> list[str]:
     return lines
 
 
-def _tree(report: "Report") -> list[str]:
+def _stored(weights: "dict[str, StoredWeights]") -> str:
+    """Say in how many bytes, and in which formats, weights are stored."""
+    formats = sorted({name for entry in weights.values() for name in entry.formats})
+    return f"{sum(entry.bytes for entry in weights.values()):,} bytes ({', '.join(formats)})"
+
+
+def _tree(report: "Report", weights: "dict[str, StoredWeights]") -> list[str]:
     """Arrange the populations by their dotted names, two spaces a level."""
     lines, shown = [""], set[str]()
     for entry in report.populations:
@@ -114,14 +128,16 @@ def _tree(report: "Report") -> list[str]:
                 lines.append(f"{'  ' * (depth - 1)}{parts[depth - 1]}")
         shown.add(entry.name)
         kind = "".join(entry.ops) if entry.kind == "Single" else entry.kind
-        lines.append(f"{'  ' * (len(parts) - 1)}{parts[-1]}: {kind} {_describe(entry, report)}")
+        lines.append(f"{'  ' * (len(parts) - 1)}{parts[-1]}: {kind} {_describe(entry, report, weights)}")
     return lines
 
 
-def _describe(entry: "PopulationEntry", report: "Report") -> str:
+def _describe(entry: "PopulationEntry", report: "Report", weights: "dict[str, StoredWeights]") -> str:
     words = [f"[{' x '.join('batch' if size is None else str(size) for size in entry.shape)}]"]
     if entry.weight_shape is not None and entry.weight_range is not None:
         words.append(f"weights {' x '.join(map(str, entry.weight_shape))} in {_span(entry.weight_range)}")
+        if entry.name in weights:
+            words.append(f"stored in {_stored({entry.name: weights[entry.name]})}")
     if entry.dilation is not None:
         words.append(f"dilation {entry.dilation}")
     if entry.threshold_range is not None:

@@ -33,11 +33,15 @@ lava_python_option = click.option(
 allow_modified_option = click.option("--allow-modified", is_flag=True, help="Go on although files are not the ones exported.")
 
 
-#: The settings of quantization, each an option and a key of the config file.
+#: The settings of quantization that are an option and a key of the config file; there, a table [weights] may follow.
 SETTINGS = ("profile", "weight_bits", "first_layer_bits", "stream_bits", "thresholds")
 
 _SETTINGS_OPTIONS = (
-    click.option("--config", type=click.Path(path_type=Path), help=f"TOML file with {', '.join(SETTINGS)}."),
+    click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        help=f"TOML file with {', '.join(SETTINGS)}, and a table [weights] of formats by layer.",
+    ),
     click.option(
         "--profile",
         type=click.Choice(["cpu", "loihi"]),

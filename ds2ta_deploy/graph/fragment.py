@@ -136,7 +136,7 @@ def from_bytes(data: bytes, where: str = "fragment") -> Fragment:
         UnsupportedError: DS2TA-210, 211 or 213 when the ops do not fit together.
 
     """
-    record, tensors = serialize.load(data, _FragmentRecord, HEADER_KEY, where)
+    record, tensors = serialize.load(data, {HEADER_KEY: _FragmentRecord}, where)
     reads = {name: ValueType(kind.shape, kind.dtype) for name, kind in record.reads.items()}
     fragment = Fragment(reads, serialize.build_ops(record.ops, tensors, where), record.value)
     _ = fragment.types  # raises when the wiring is wrong

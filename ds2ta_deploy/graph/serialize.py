@@ -1,9 +1,9 @@
-"""A graph as one safetensors file: tensors as they are, structure as JSON in the header. No pickle."""
+"""A graph as one safetensors file: tensors, narrow weights packed, and structure as JSON in the header. No pickle."""
 
 import dataclasses
 import json
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,12 +13,13 @@ import safetensors
 import safetensors.numpy
 
 from ds2ta_deploy.errors import InputError, Problem
+from ds2ta_deploy.graph.formats import FORMATS, narrowest
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ops import OPS, Dtype, Op, ValueType
 from ds2ta_deploy.reading import read_regular
 
-#: Key of the single header entry; one entry keeps the bytes independent of any map's order.
-HEADER_KEY = "ds2ta-graph/2"
+#: Key of the single header entry, without packed weights and with some; one entry keeps the bytes independent of any map's order.
+HEADER_KEY, PACKED_KEY = "ds2ta-graph/2", "ds2ta-graph/3"
 
 Tensors = dict[str, np.ndarray[Any, Any]]
 Structure = TypeVar("Structure", bound=msgspec.Struct)
@@ -47,6 +48,19 @@ class _GraphRecord(msgspec.Struct, forbid_unknown_fields=True):
     facts: dict[str, str | int | float]
 
 
+class PackedRecord(msgspec.Struct, forbid_unknown_fields=True):
+    """How one tensor is packed: the name of its format (:mod:`ds2ta_deploy.graph.formats`), and its shape."""
+
+    format: str
+    shape: tuple[int, ...]
+
+
+class _PackedGraphRecord(_GraphRecord):
+    """The structure of a graph, some of whose tensors are packed, by the tensors' names."""
+
+    packed: dict[str, PackedRecord]
+
+
 def _own_fields(op: type[Op]) -> list[str]:
     return [field.name for field in dataclasses.fields(op) if field.name not in ("name", "inputs", "outputs")]
 
@@ -54,7 +68,8 @@ def _own_fields(op: type[Op]) -> list[str]:
 def to_bytes(graph: Graph) -> bytes:
     """Serialize; equal graphs give equal bytes."""
     records, tensors = pack_ops(graph)
-    structure = _GraphRecord(
+    packed = _pack_weights(tensors)
+    parts = (
         graph.name,
         graph.input_name,
         graph.input_type.shape,
@@ -64,7 +79,47 @@ def to_bytes(graph: Graph) -> bytes:
         graph.output_scale,
         graph.facts,
     )
-    return save(structure, tensors, HEADER_KEY)
+    return save(_PackedGraphRecord(*parts, packed), tensors, PACKED_KEY) if packed else save(_GraphRecord(*parts), tensors, HEADER_KEY)
+
+
+def _pack_weights(tensors: Tensors) -> dict[str, PackedRecord]:
+    """Put stored bytes in the place of weights that have a narrower format; return how to get them back."""
+    packed = {}
+    for name, array in tensors.items():
+        stored = narrowest(array) if name.endswith("/weight") else None
+        if stored is not None:
+            packed[name] = PackedRecord(stored.name, array.shape)
+            tensors[name] = stored.pack(array)
+    return packed
+
+
+def _unpack_weights(packed: dict[str, PackedRecord], tensors: Tensors, where: str) -> None:
+    """Put the weights back in the place of their stored bytes.
+
+    Raises:
+        InputError: DS2TA-142 for what is missing, has another size than it should or is in another format than the
+            narrowest; all of it.
+
+    """
+    problems = [] if packed else [Problem("DS2TA-141", "says that weights are packed, and none is", where)]
+    for name, record in packed.items():
+        stored, place = FORMATS.get(record.format), f"{where}: {name}"
+        if name not in tensors:
+            problems.append(Problem("DS2TA-142", "is not there", place))
+        elif stored is None:
+            problems.append(Problem("DS2TA-142", f"the format {record.format!r} is not known", place, f"known: {', '.join(FORMATS)}"))
+        elif min(record.shape, default=0) < 1:
+            problems.append(Problem("DS2TA-142", f"cannot have the shape {list(record.shape)}", place))
+        else:
+            try:
+                tensors[name] = stored.unpack(tensors[name], record.shape)
+            except ValueError as error:
+                problems.append(Problem("DS2TA-142", f"is not stored as {record.format}: {error}", place))
+            else:
+                if narrowest(tensors[name]) is not stored:
+                    problems.append(Problem("DS2TA-142", f"is stored as {record.format}, and fits a narrower format", place))
+    if problems:
+        raise InputError(problems)
 
 
 def pack_ops(ops: Iterable[Op]) -> tuple[tuple[OpRecord, ...], Tensors]:
@@ -86,8 +141,8 @@ def save(structure: msgspec.Struct, tensors: Tensors, key: str) -> bytes:
     return safetensors.numpy.save(dict(sorted(tensors.items())), {key: header})
 
 
-def load(data: bytes, kind: type[Structure], key: str, where: str) -> tuple[Structure, Tensors]:
-    """Read back what :func:`save` wrote.
+def load(data: bytes, kinds: Mapping[str, type[Structure]], where: str) -> tuple[Structure, Tensors]:
+    """Read back what :func:`save` wrote under one of the keys; ``kinds`` says what structure each stands for.
 
     Raises:
         InputError: DS2TA-140 when the bytes are no such file, DS2TA-141 when its structure is wrong.
@@ -96,13 +151,14 @@ def load(data: bytes, kind: type[Structure], key: str, where: str) -> tuple[Stru
     try:
         tensors = safetensors.numpy.load(data)
         length = struct.unpack("<Q", data[:8])[0]
-        header = json.loads(data[8 : 8 + length]).get("__metadata__", {}).get(key)
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+        key, header = next(((key, metadata[key]) for key in kinds if key in metadata), (None, None))
     except (safetensors.SafetensorError, ValueError, struct.error, AttributeError, KeyError) as error:
-        raise InputError(Problem("DS2TA-140", f"is not a graph file: {error}", where)) from error
-    if header is None:
-        raise InputError(Problem("DS2TA-140", f"has no {key!r} in its header", where))
+        raise InputError(Problem("DS2TA-140", f"is no such file: {error}", where)) from error
+    if key is None or header is None:
+        raise InputError(Problem("DS2TA-140", f"has no {' or '.join(map(repr, kinds))} in its header", where))
     try:
-        return msgspec.json.decode(header, type=kind), tensors
+        return msgspec.json.decode(header, type=kinds[key]), tensors
     except msgspec.MsgspecError as error:
         raise InputError(Problem("DS2TA-141", str(error), where)) from error
 
@@ -116,7 +172,10 @@ def from_bytes(data: bytes, where: str = "graph") -> Graph:
         UnsupportedError: DS2TA-210 or 211 when the ops do not fit together.
 
     """
-    record, tensors = load(data, _GraphRecord, HEADER_KEY, where)
+    kinds: dict[str, type[_GraphRecord]] = {HEADER_KEY: _GraphRecord, PACKED_KEY: _PackedGraphRecord}
+    record, tensors = load(data, kinds, where)
+    if isinstance(record, _PackedGraphRecord):
+        _unpack_weights(record.packed, tensors, where)
     ops = build_ops(record.ops, tensors, where)
     graph = Graph(
         record.name,

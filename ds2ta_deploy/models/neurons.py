@@ -89,6 +89,42 @@ class Lif(nn.Module):
         return f"threshold={self.threshold}, tau_m={self.membrane_time_constant}, decay_input={self.decay_input}"
 
 
+class _IntegerLifOverTime(torch.autograd.Function):
+    """All T steps of the neuron on the grid; the gradient is that of the trained one, in the units of the grid.
+
+    With ``unit = theta / threshold`` the membrane is ``unit V`` in the units of the trained neuron, so that
+    ``g[t] = dL/ds[t] * surrogate'(unit V[t] - theta) unit + g[t+1] * leak * (1 - s[t])``; the floor of the leak is passed
+    straight through.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, current: Tensor, threshold: Tensor, theta: float, leak_numerator: int, leak_shift: int) -> tuple[Tensor, Tensor]:
+        spikes = torch.empty_like(current)
+        membranes = torch.empty_like(current)
+        carried = torch.zeros_like(current[0])
+        for t in range(current.shape[0]):
+            membrane = torch.add(carried, current[t], out=membranes[t])
+            spike = spikes[t].copy_(membrane >= threshold)
+            carried = torch.floor(membrane * (1.0 - spike) * leak_numerator / 2**leak_shift)
+        ctx.save_for_backward(membranes, spikes, threshold)
+        ctx.theta, ctx.leak = theta, leak_numerator / 2**leak_shift
+        ctx.mark_non_differentiable(membranes)
+        return spikes, membranes
+
+    @staticmethod
+    def backward(ctx: Any, spikes_grad: Tensor, _membranes_grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+        membranes, spikes, threshold = ctx.saved_tensors
+        unit = ctx.theta / threshold
+        gradient = torch.empty_like(membranes)
+        for t in range(gradient.shape[0] - 1, -1, -1):
+            sigmoid = torch.sub(membranes[t], threshold).mul_(SURROGATE_STEEPNESS * unit).sigmoid_()
+            torch.ops.aten.sigmoid_backward.grad_input(spikes_grad[t], sigmoid, grad_input=gradient[t])
+            gradient[t].mul_(SURROGATE_STEEPNESS * unit)
+            if t + 1 < gradient.shape[0]:
+                gradient[t].addcmul_(gradient[t + 1], torch.sub(1.0, spikes[t]).mul_(ctx.leak))
+        return gradient, None, None, None, None
+
+
 class IntegerLif(nn.Module):
     """The same neuron on the integer grid, in float64 arithmetic that holds integers only.
 
@@ -102,20 +138,19 @@ class IntegerLif(nn.Module):
 
     threshold: Tensor
 
-    def __init__(self, threshold: Tensor, leak_numerator: int = 1, leak_shift: int = 1) -> None:
-        """Take integer thresholds ``[C]`` and the leak as a fraction with a power-of-two denominator."""
+    def __init__(self, threshold: Tensor, leak_numerator: int = 1, leak_shift: int = 1, *, theta: float = 1.0) -> None:
+        """Take integer thresholds ``[C]`` and the leak as a fraction with a power-of-two denominator.
+
+        ``theta`` is the trained neuron's threshold. It is read by gradients only: fine-tuning on the grid has the same ones.
+        """
         super().__init__()
+        self.theta = theta
         self.register_buffer("threshold", threshold.to(torch.float64))
         self.leak_numerator = leak_numerator
         self.leak_shift = leak_shift
 
     def forward(self, current: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``(spikes, membranes)`` of all T steps."""
-        spikes = torch.empty_like(current)
-        membranes = torch.empty_like(current)
-        carried = torch.zeros_like(current[0])
-        for t in range(current.shape[0]):
-            membrane = torch.add(carried, current[t], out=membranes[t])
-            spike = spikes[t].copy_(membrane >= self.threshold)
-            carried = torch.floor(membrane * (1.0 - spike) * self.leak_numerator / 2**self.leak_shift)
-        return spikes, membranes
+        settings = (self.threshold, self.theta, self.leak_numerator, self.leak_shift)
+        outputs: tuple[Tensor, Tensor] = _IntegerLifOverTime.apply(current, *settings)  # type: ignore[no-untyped-call]
+        return outputs

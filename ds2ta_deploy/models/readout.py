@@ -28,11 +28,14 @@ class Readout(nn.Module):
 class IntegerReadout(nn.Module):
     """``sum_t sum_n W x[t, n] + bias`` in integers; real logits are :attr:`scale` times as large. Shapes as :class:`Readout`."""
 
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, weight: Tensor, bias: Tensor, scale: float) -> None:
         """Take integer-valued weights ``[classes, D]`` and biases ``[classes]``, and the value of one unit."""
         super().__init__()
-        self.weight = nn.Parameter(weight.to(torch.float64))
-        self.bias = nn.Parameter(bias.to(torch.float64))
+        self.register_buffer("weight", weight.to(torch.float64))
+        self.register_buffer("bias", bias.to(torch.float64))
         self.scale = scale
         self.logits = Probe()
 

@@ -59,9 +59,13 @@ class IntegerSaccade(nn.Module):
     matrix: Tensor
     threshold: Tensor
 
-    def __init__(self, matrix: Tensor, threshold: Tensor) -> None:
-        """Take the integer matrix ``[T, T]``, zero above the diagonal, and integer thresholds ``[T]``."""
+    def __init__(self, matrix: Tensor, threshold: Tensor, unit: float = 1.0) -> None:
+        """Take the integer matrix ``[T, T]``, zero above the diagonal, and integer thresholds ``[T]``.
+
+        ``unit`` is the real value of one, which gradients alone depend on.
+        """
         super().__init__()
+        self.unit = unit
         self.register_buffer("matrix", matrix.to(torch.float64))
         self.register_buffer("threshold", threshold.to(torch.float64))
         self.mixed, self.spikes = Probe(), Probe()
@@ -70,7 +74,7 @@ class IntegerSaccade(nn.Module):
         """Return the spikes."""
         mixed = self.mixed((self.matrix @ relevance.flatten(1)).view_as(relevance))
         threshold = self.threshold.view(-1, *[1] * (mixed.dim() - 1))
-        spikes: Tensor = self.spikes((mixed >= threshold).to(mixed.dtype))
+        spikes: Tensor = self.spikes(_Step.apply((mixed - threshold) * self.unit))  # type: ignore[no-untyped-call]
         return spikes
 
 

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ds2ta_deploy.models.rounding import straight_through
+
 #: Largest decay exponent that training may reach; beyond it a lagged spike has no effect on 8-bit weights.
 MAX_DECAY = 8
 
@@ -68,6 +70,6 @@ class IntegerWindow(nn.Module):
         """Return the windowed currents."""
         currents = products * self.unit
         for lag in range(1, min(self.taps, products.shape[0])):
-            delayed = torch.floor(products[:-lag] * 2.0 ** (self.guard_bits - self.decay * lag))
-            currents[lag:] += delayed
+            delayed = products[:-lag] * 2.0 ** (self.guard_bits - self.decay * lag)
+            currents[lag:] += straight_through(delayed, delayed.floor())
         return currents

@@ -12,6 +12,7 @@ from ds2ta_deploy.graph.ops import ValueType
 from ds2ta_deploy.models.attention import ChunkedAttention, GuardBits, Scale, SpikingAttention
 from ds2ta_deploy.models.denoiser import Denoiser, IntegerDenoiser
 from ds2ta_deploy.models.neurons import IntegerLif
+from ds2ta_deploy.models.rounding import straight_through
 from ds2ta_deploy.models.saccade import IntegerSaccade, Saccade
 from ds2ta_deploy.models.snn_vit import SaccadicAttention
 from ds2ta_deploy.models.streams import MaskedAttention
@@ -31,9 +32,11 @@ def quantize_attention_neuron(context: Context, attention: SpikingAttention, nam
         low, high = _bake(attention, name)
     terms = config.tokens * (attention.chunk_steps if isinstance(attention, ChunkedAttention) else 1)
     summed = Interval.of(low * terms, high * terms).with_zero()
-    threshold, guard = context.scaled_threshold(trained_neuron(attention.neuron, name), scale.factor, summed, name)
+    neuron = trained_neuron(attention.neuron, name)
+    threshold, guard = context.scaled_threshold(neuron, scale.factor, summed, name)
     attention.scale = GuardBits(guard)
-    attention.neuron = IntegerLif(torch.full((config.embed_dim,), threshold, dtype=torch.float64), *context.leak)
+    thresholds = torch.full((config.embed_dim,), threshold, dtype=torch.float64)
+    attention.neuron = IntegerLif(thresholds, *context.leak, theta=neuron.threshold)
 
 
 def _bake(attention: SpikingAttention, name: str) -> tuple[int, int]:
@@ -52,7 +55,8 @@ def quantize_gate(context: Context, attention: MaskedAttention, name: str) -> No
     neuron = trained_neuron(attention.gate.neuron, name)
     threshold, guard = context.scaled_threshold(neuron, 1.0, Interval.of(0, context.config.tokens), name)
     attention.gate_scale = GuardBits(guard)
-    attention.gate.neuron = IntegerLif(torch.full((context.config.embed_dim,), threshold, dtype=torch.float64), *context.leak)
+    thresholds = torch.full((context.config.embed_dim,), threshold, dtype=torch.float64)
+    attention.gate.neuron = IntegerLif(thresholds, *context.leak, theta=neuron.threshold)
 
 
 def quantize_saccade(context: Context, attention: SaccadicAttention, name: str) -> None:
@@ -68,13 +72,13 @@ def quantize_saccade(context: Context, attention: SaccadicAttention, name: str) 
     saccade, config = attention.saccade, context.config
     if not isinstance(saccade, Saccade):
         raise UnsupportedError(Problem("DS2TA-202", "the attention is not a trained one", name))
-    weights, threshold = saccade.weights().numpy(), saccade.threshold.numpy()
-    peak = float(np.abs(weights).max()) or 1.0
+    weights, threshold = saccade.weights(), saccade.threshold
+    peak = float(weights.detach().abs().max()) or 1.0
     relevance = config.head_dim * (1 if attention.k is None else config.tokens * config.head_dim)
     kind = ValueType((config.time_steps, None, config.num_heads, config.tokens, 1), "int32")
     largest = _MATRIX_LIMITS[context.profile.name]
     while True:
-        matrix = np.rint(weights / peak * largest).astype(np.int16)
+        matrix = np.rint(weights.detach().numpy() / peak * largest).astype(np.int16)
         (mixed,) = TimeMixOp("", (), (), matrix).infer_ranges([Interval.of(0, relevance)], [kind])
         if mixed.bits <= context.profile.state_bits:
             break
@@ -85,4 +89,6 @@ def quantize_saccade(context: Context, attention: SaccadicAttention, name: str) 
             raise UnsupportedError(Problem("DS2TA-222", what + context.profile.name, name, advice))
     # A threshold beyond everything that the mixture can reach fires never, or always, wherever beyond it lies.
     integer = [min(max(math.ceil(value / peak * largest), mixed.minimum), mixed.maximum + 1) for value in threshold.tolist()]
-    attention.saccade = IntegerSaccade(torch.from_numpy(matrix.astype(np.float64)), torch.tensor(integer, dtype=torch.float64))
+    unit = peak / largest
+    on_grid = torch.from_numpy(matrix.astype(np.float64)), torch.tensor(integer, dtype=torch.float64)
+    attention.saccade = IntegerSaccade(straight_through(weights / unit, on_grid[0]), straight_through(threshold / unit, on_grid[1]), unit)

@@ -14,10 +14,12 @@ from ds2ta_deploy.graph.ops import Lif as LifOp
 from ds2ta_deploy.graph.ops import TemporalWindow as WindowOp
 from ds2ta_deploy.graph.ops import ValueType
 from ds2ta_deploy.graph.ranges import PROFILES, Profile
-from ds2ta_deploy.grid import integer_thresholds, leak_fraction, simplest_fraction
+from ds2ta_deploy.grid import WeightGrid, integer_thresholds, leak_fraction, simplest_fraction
 from ds2ta_deploy.models.config import NetworkConfig
 from ds2ta_deploy.models.neurons import Lif
-from ds2ta_deploy.quantizing.settings import Quantization
+from ds2ta_deploy.models.rounding import straight_through
+from ds2ta_deploy.quantizing.formats import weight_grid
+from ds2ta_deploy.quantizing.settings import Quantization, WeightFormat
 
 #: Largest integer threshold of a layer; of the first layer, and of neurons that read a stream.
 MAX_THRESHOLD, MAX_FIRST_THRESHOLD = 2**14, 2**20
@@ -42,13 +44,19 @@ class Context:
     Attributes:
         config: of the network.
         settings: how it is put on the grid.
+        formats: weight format of every layer that has a choice.
         notes: what was lost beyond rounding, in words.
 
     """
 
     config: NetworkConfig
     settings: Quantization
+    formats: dict[str, WeightFormat] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def weight_grid(self, name: str) -> WeightGrid:
+        """The grid of a layer whose format can be chosen."""
+        return weight_grid(self.formats[name])
 
     @property
     def profile(self) -> Profile:
@@ -60,7 +68,7 @@ class Context:
         """Numerator and shift of every neuron's leak."""
         return leak_fraction(self.config.membrane_time_constant)
 
-    def put_on_grid(self, name: str, weight: Tensor, bias: Tensor, neuron: Lif, *, bits: int, most: int = MAX_THRESHOLD) -> Grid:
+    def put_on_grid(self, name: str, weight: Tensor, bias: Tensor, neuron: Lif, grid: WeightGrid, most: int = MAX_THRESHOLD) -> Grid:
         """Put one layer's folded weights and bias on a grid of its own, as its neuron's threshold allows.
 
         Raises:
@@ -68,22 +76,21 @@ class Context:
 
         """
         theta = neuron.effective_threshold
-        threshold = integer_thresholds(weight, theta, 2 ** (bits - 1) - 1, most, shared=self.settings.thresholds == "layer")
-        return self.put_on_given(name, weight, bias, theta, threshold, bits=bits)
+        threshold = integer_thresholds(weight, theta, grid.largest, most, shared=self.settings.thresholds == "layer")
+        return self.put_on_given(name, weight, bias, theta, threshold, grid)
 
-    def put_on_given(self, name: str, weight: Tensor, bias: Tensor, theta: float, threshold: Tensor, *, bits: int) -> Grid:
+    def put_on_given(self, name: str, weight: Tensor, bias: Tensor, theta: float, threshold: Tensor, grid: WeightGrid) -> Grid:
         """The same with integer thresholds ``[out]`` that are decided already.
 
         Raises:
             UnsupportedError: DS2TA-222 when a bias needs more than 32 bits.
 
         """
-        largest = 2 ** (bits - 1) - 1
-        rounded = (weight * (threshold / theta)[:, None]).round()
-        clipped = int((rounded.abs() > largest).sum())
+        scaled = weight * (threshold / theta)[:, None]
+        clipped = int((scaled.detach().abs().round() > grid.largest).sum())
         if clipped:
-            self.notes.append(f"{name}: {clipped} weights are more than {largest} times the threshold and were cut off")
-        return Grid(rounded.clamp(-largest, largest), integer_bias(name, bias, theta, threshold), threshold)
+            self.notes.append(f"{name}: {clipped} weights are more than {grid.largest} times the threshold and were cut off")
+        return Grid(grid.round(scaled), integer_bias(name, bias, theta, threshold), threshold)
 
     def scaled_threshold(self, neuron: Lif, scale: float, summed: Interval, name: str) -> tuple[int, int]:
         """Integer threshold and guard bits of a neuron that reads an integer sum times a real scale.
@@ -127,7 +134,8 @@ def integer_bias(name: str, bias: Tensor, theta: float, threshold: Tensor) -> Te
         UnsupportedError: DS2TA-222 when one needs more than 32 bits.
 
     """
-    rounded = (bias * threshold / theta).round()
+    scaled = bias * threshold / theta
+    rounded = straight_through(scaled, scaled.round())
     if (rounded.abs() >= 2**31).any():
         channel = int(rounded.abs().argmax())
         what = f"the bias of channel {channel} is {bias[channel]:.3g}, {rounded[channel]:.3g} on the grid: more than 32 bits"

@@ -9,7 +9,7 @@ from ds2ta_deploy.errors import Problem, UnsupportedError
 from ds2ta_deploy.graph.intervals import Interval
 from ds2ta_deploy.graph.ops import Linear as LinearOp
 from ds2ta_deploy.graph.ops import ValueType
-from ds2ta_deploy.grid import fold_norm, integer_thresholds
+from ds2ta_deploy.grid import fold_norm, integer_thresholds, uniform_grid
 from ds2ta_deploy.models.layers import ConvSynapses, StreamNeuron, Synapses
 from ds2ta_deploy.models.neurons import IntegerLif
 from ds2ta_deploy.quantizing.context import MAX_FIRST_THRESHOLD, Context, Grid, integers, trained_neuron
@@ -84,17 +84,17 @@ class Stream:
             context.notes.append(f"residual stream: {bits}-bit weights, with which its sums fit {context.profile.state_bits} bits")
         for source, grid in zip(self.sources, grids, strict=True):
             set_synapses(source.layer, grid.weight.view_as(source.layer.weight), grid.bias)
-        for reader in self.readers:
+        for reader, neuron in zip(self.readers, neurons, strict=True):
             shape = (-1, 1, 1) if reader.neuron.channel_axis != -1 else (-1,)
-            reader.neuron.neuron = IntegerLif((threshold * reader.summands).view(shape), *context.leak)
+            reader.neuron.neuron = IntegerLif((threshold * reader.summands).view(shape), *context.leak, theta=neuron.threshold)
 
     def _grids(self, context: Context, folded: list[tuple[Tensor, Tensor]], theta: float, bits: int) -> tuple[list[Grid], Tensor]:
         weights = [weight.flatten(1) for weight, _ in folded]
         shared = context.settings.thresholds == "layer"
-        largest = 2 ** (bits - 1) - 1
-        threshold = integer_thresholds(torch.cat(weights, dim=1), theta, largest, MAX_FIRST_THRESHOLD, shared=shared)
+        allowed = uniform_grid(bits)
+        threshold = integer_thresholds(torch.cat(weights, dim=1), theta, allowed.largest, MAX_FIRST_THRESHOLD, shared=shared)
         grids = [
-            context.put_on_given(source.name, weight, bias, theta, threshold, bits=bits)
+            context.put_on_given(source.name, weight, bias, theta, threshold, allowed)
             for source, weight, (_, bias) in zip(self.sources, weights, folded, strict=True)
         ]
         return grids, threshold

@@ -72,7 +72,7 @@ def read_stream_state(path: Path, form: StepForm) -> StreamState:
     """
     where = str(path)
     try:
-        record, tensors = load(read_regular(path), _Record, HEADER_KEY, where)
+        record, tensors = load(read_regular(path), {HEADER_KEY: _Record}, where)
     except OSError as error:
         raise InputError(Problem("DS2TA-140", f"cannot be read: {error.strerror}", where)) from error
     if record.format != FORMAT:

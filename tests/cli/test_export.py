@@ -173,6 +173,35 @@ def test_options_win_over_the_config_file(cli, tiny_checkpoint, tmp_path):
     assert int(np.abs(weights[0]).max()) > 31
 
 
+def test_weight_formats_are_read_from_the_config_file(cli, tiny_checkpoint, tmp_path):
+    (tmp_path / "bits.toml").write_text('weight_bits = 6\n[weights]\n"blocks.*" = 4\n"blocks.0.mlp.fc1" = "power-of-two"\n')
+    out = tmp_path / "out"
+    assert cli("export", tiny_checkpoint, "-o", out, "--config", tmp_path / "bits.toml", "--samples", 2).code == 0
+    assert Artifact.open(out).manifest.quantization["weights"] == {"blocks.*": 4, "blocks.0.mlp.fc1": "power-of-two"}
+    shown = cli("inspect", out, "--json").data["weights"]
+    expected = {"patch.stages.1": "int6", "blocks.0.attn.q": "int4", "blocks.0.mlp.fc1": "power-of-two", "head": "int6"}
+    assert {name: shown[name]["formats"] for name in expected} == {name: [stored] for name, stored in expected.items()}
+    assert shown["blocks.0.mlp.fc1"]["bytes"] == 32 * 128 // 2
+    (line,) = [line for line in cli("inspect", out).out.splitlines() if line.strip().startswith("fc1: ")]
+    assert "stored in 2,048 bytes (power-of-two)" in line
+    # The checkpoint gives the same integers again: the manifest says with which formats.
+    assert cli("verify", out, "--runtime", "onnxruntime", "--checkpoint", tiny_checkpoint).code == 0
+
+
+def test_every_unknown_layer_and_format_of_a_config_file_is_named(cli, tiny_checkpoint, tmp_path):
+    (tmp_path / "bits.toml").write_text('[weights]\n"blocks.9.*" = 4\n"head" = "ternary"\n"patch.stages.0" = 3\n')
+    shown = cli("export", tiny_checkpoint, "-o", tmp_path / "out", "--config", tmp_path / "bits.toml")
+    assert shown.is_error(4, *["DS2TA-112"] * 4)
+    assert all(word in shown.err for word in ("blocks.9.*", "ternary", "patch.stages.0"))
+    assert names_in(tmp_path) == ["bits.toml"]
+
+
+@pytest.mark.parametrize("table", ["head = [4]", "head = 4.0", "head = true", "[weights.blocks]"])
+def test_a_table_of_formats_that_is_none(cli, tiny_checkpoint, tmp_path, table):
+    (tmp_path / "bits.toml").write_text(f"[weights]\n{table}\n")
+    assert cli("export", tiny_checkpoint, "-o", tmp_path / "out", "--config", tmp_path / "bits.toml").is_error(4, "DS2TA-111")
+
+
 @pytest.mark.parametrize(
     "content", ["not toml", 'profile = "cpu"\nunknown = 1', 'weight_bits = "eight"', "weight_bits = 8.5", "\udcff", "[section]\nx = 1"]
 )

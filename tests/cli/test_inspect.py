@@ -63,10 +63,14 @@ def test_the_origin_is_shown(cli, tiny_artifact):
         )
 
 
-def test_json_is_manifest_and_report(cli, small_artifact):
+def test_json_is_manifest_report_and_stored_weights(cli, small_artifact):
     shown = cli("inspect", small_artifact, "--json")
     assert (shown.code, shown.err) == (0, "")
-    assert shown.data == {"manifest": json.loads((small_artifact / "manifest.json").read_text()), "report": report_of(small_artifact)}
+    data = shown.data
+    weights = data.pop("weights")
+    assert data == {"manifest": json.loads((small_artifact / "manifest.json").read_text()), "report": report_of(small_artifact)}
+    assert weights["blocks.0.mlp.fc1"] == {"formats": ["int8"], "bytes": 16 * 8}
+    assert weights["patch.stages.0"] == {"formats": ["int16"], "bytes": 2 * 8 * 9 * 2}
 
 
 def test_no_line_is_wrapped_and_nothing_is_coloured(cli, small_artifact, monkeypatch):

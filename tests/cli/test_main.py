@@ -237,6 +237,7 @@ def test_the_commands_are_those_promised():
         "inspect",
         "bench",
         "report",
+        "bits",
         "flips",
         "check",
         "lava",

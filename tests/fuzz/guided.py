@@ -39,6 +39,7 @@ CHANGES: dict[str, Change] = {
     "checkpoint": BY_SUFFIX[".safetensors"],
     "checkpoint-torch": BY_SUFFIX[".npz"],
     "graph": BY_SUFFIX[".safetensors"],
+    "graph-packed": BY_SUFFIX[".safetensors"],
     "onnx": BY_SUFFIX[".onnx"],
     "onnx-reference": BY_SUFFIX[".onnx"],
     "data": BY_SUFFIX[".npz"],

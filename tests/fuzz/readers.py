@@ -4,6 +4,7 @@ A reader is one line of :data:`READERS`. ``read`` takes the path of a file or di
 was read; it raises :class:`fuzz.contained.ViolationError` when something was accepted that should not have been.
 """
 
+import dataclasses
 import hashlib
 import importlib.util
 import random
@@ -129,6 +130,16 @@ def _seed_c(path: Path) -> None:
 
 def _seed_graph(path: Path) -> None:
     path.write_bytes(serialize.to_bytes(_graph()))
+
+
+def _seed_packed_graph(path: Path) -> None:
+    """Write the graph with weights of three narrow formats."""
+    narrow = {"blocks.0.mlp.fc1.weights": 16, "blocks.0.mlp.fc2.weights": 4}
+    ops = [dataclasses.replace(op, weight=op.weight // narrow[op.name]) if op.name in narrow else op for op in _graph()]
+    query = next(index for index, op in enumerate(ops) if op.name == "blocks.0.attn.q.weights")
+    powers = np.sign(ops[query].weight) * 2 ** (np.abs(ops[query].weight.astype(np.int64)) % 7)
+    ops[query] = dataclasses.replace(ops[query], weight=powers.astype(np.int8))
+    path.write_bytes(serialize.to_bytes(dataclasses.replace(_graph(), ops=tuple(ops))))
 
 
 def _seed_onnx(path: Path) -> None:
@@ -410,7 +421,7 @@ def read_settings(path: Path) -> str:
 
 
 def _settings(path: Path) -> None:
-    path.write_text('profile = "loihi"\nweight_bits = 6\nfirst_layer_bits = 10\n')
+    path.write_text('profile = "loihi"\nweight_bits = 6\nfirst_layer_bits = 10\n[weights]\n"blocks.*" = 4\nhead = "power-of-two"\n')
 
 
 _ZIP, _TENSORS, _ONNX = (spoil_file(BY_SUFFIX[suffix]) for suffix in (".npz", ".safetensors", ".onnx"))
@@ -427,6 +438,7 @@ READERS: dict[str, Reader] = {
     "checkpoint-torch": Reader(read_checkpoint, _seed_torch, _ZIP, 2000, needs="torch"),
     "checkpoint-published": Reader(read_published, _seed_published, _ZIP, 2000, needs="torch"),
     "graph": Reader(read_graph, _seed_graph, _TENSORS, 4000),
+    "graph-packed": Reader(read_graph, _seed_packed_graph, _TENSORS, 4000),
     "onnx": Reader(run_onnxruntime, _seed_onnx, _ONNX, 2000, needs="onnxruntime"),
     "onnx-reference": Reader(run_onnx_reference, _seed_onnx, _ONNX, 1000, needs="onnxruntime"),
     "lava-graph": Reader(step_lava, _seed_lava, spoil_files(*LAVA_FILES), 3000),

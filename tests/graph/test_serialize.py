@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ds2ta_deploy.errors import Ds2taError, InputError, UnsupportedError
+from ds2ta_deploy.graph.formats import FORMATS
 from ds2ta_deploy.graph.ranges import PROFILES, prove
-from ds2ta_deploy.graph.serialize import HEADER_KEY, from_bytes, read, to_bytes
+from ds2ta_deploy.graph.serialize import HEADER_KEY, PACKED_KEY, from_bytes, read, to_bytes
 
 
 @pytest.fixture(scope="module")
@@ -350,3 +351,102 @@ def test_a_value_made_twice_is_refused(data):
 
 def test_an_output_that_is_not_made_is_refused(data):
     assert codes(edited(data, lambda s: s.update(output="logits")), UnsupportedError) == ["DS2TA-211"]
+
+
+# --- packed weights --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def packed_graph(small_graph):
+    """The graph by hand with weights of three narrow formats."""
+    narrow = {
+        "blocks.0.mlp.fc1.weights": lambda weight: weight // 16,
+        "blocks.0.mlp.fc2.weights": lambda weight: weight // 4,
+        "blocks.0.attn.q.weights": lambda weight: np.sign(weight) * 2 ** (np.abs(weight.astype(int)) % 7),
+    }
+    ops = [dataclasses.replace(op, weight=narrow[op.name](op.weight).astype(np.int8)) if op.name in narrow else op for op in small_graph]
+    return dataclasses.replace(small_graph, ops=tuple(ops))
+
+
+def repacked(data: bytes, change=None, tensors=None) -> bytes:
+    """:func:`edited` for a file with packed weights."""
+    arrays = safetensors.numpy.load(data)
+    structure = json.loads(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"][PACKED_KEY])
+    if change is not None:
+        change(structure)
+    if tensors is not None:
+        tensors(arrays)
+    return safetensors.numpy.save(arrays, {PACKED_KEY: json.dumps(structure)})
+
+
+def test_packed_weights_come_back_and_take_fewer_bytes(packed_graph, data):
+    packed = to_bytes(packed_graph)
+    assert_same_graph(from_bytes(packed), packed_graph)
+    assert to_bytes(from_bytes(packed)) == packed
+    tensors = safetensors.numpy.load(packed)
+    sizes = {name: tensors[f"blocks.0.{name}.weights/weight"].nbytes for name in ("mlp.fc1", "mlp.fc2", "attn.q", "attn.k")}
+    assert sizes == {"mlp.fc1": 64, "mlp.fc2": 96, "attn.q": 32, "attn.k": 64}
+    assert HEADER_KEY.encode() not in packed  # a reader of the first form must not take codes for weights
+    assert PACKED_KEY.encode() not in data
+
+
+NARROW = "blocks.0.mlp.fc1.weights/weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "why"),
+    [
+        (lambda packed: packed.clear(), "DS2TA-141", "none is"),
+        (lambda packed: packed.update(nothing={"format": "int4", "shape": [2]}), "DS2TA-142", "is not there"),
+        (lambda packed: packed[NARROW].update(format="int3"), "DS2TA-142", "'int3' is not known"),
+        (lambda packed: packed[NARROW].update(format="int6"), "DS2TA-142", "96 bytes"),
+        (lambda packed: packed[NARROW].update(shape=[16, 9]), "DS2TA-142", "72 bytes"),
+        (lambda packed: packed[NARROW].update(shape=[16, -8]), "DS2TA-142", "shape"),
+        (lambda packed: packed[NARROW].update(shape=[]), "DS2TA-142", "shape"),
+        (lambda packed: packed[NARROW].update(shape=[1] * 200 + [128]), "DS2TA-142", "dimension"),
+        (lambda packed: packed[NARROW].update(more=1), "DS2TA-141", "more"),
+        (lambda packed: packed.update({NARROW: None}), "DS2TA-141", "object"),
+    ],
+)
+def test_packing_that_does_not_fit_is_refused(packed_graph, change, code, why):
+    damaged = repacked(to_bytes(packed_graph), lambda structure: change(structure["packed"]))
+    assert codes(damaged) == [code]
+    with pytest.raises(InputError, match=why):
+        from_bytes(damaged)
+
+
+def test_every_wrong_tensor_is_named_at_once(packed_graph):
+    def spoil(arrays):
+        arrays[NARROW] = arrays[NARROW][:-1]
+        arrays["blocks.0.attn.q.weights/weight"][0] = 0x88
+
+    assert codes(repacked(to_bytes(packed_graph), tensors=spoil)) == ["DS2TA-142", "DS2TA-142"]
+
+
+def test_a_wider_format_than_need_be_is_refused(packed_graph):
+    name, weight = next((f"{op.name}/weight", op.weight) for op in packed_graph if op.name == "blocks.0.mlp.fc1.weights")
+    data = repacked(
+        to_bytes(packed_graph),
+        lambda structure: structure["packed"][name].update(format="int6"),
+        lambda arrays: arrays.update({name: FORMATS["int6"].pack(weight)}),
+    )
+    assert codes(data) == ["DS2TA-142"]
+    with pytest.raises(InputError, match="narrower"):
+        from_bytes(data)
+
+
+def test_weights_that_are_not_packed_are_read_whatever_they_are(packed_graph):
+    """Files that were written before there was packing hold narrow weights, too."""
+    names = set(json.loads(json.loads(header_of(to_bytes(packed_graph)))["__metadata__"][PACKED_KEY])["packed"])
+    arrays = {f"{op.name}/weight": op.weight for op in packed_graph if hasattr(op, "weight")}
+
+    def unpack(tensors):
+        tensors.update({name: arrays[name] for name in names})
+
+    data = repacked(to_bytes(packed_graph), lambda structure: structure.pop("packed"), unpack)
+    old = data.replace(PACKED_KEY.encode(), HEADER_KEY.encode())
+    assert_same_graph(from_bytes(old), packed_graph)
+
+
+def header_of(data: bytes) -> bytes:
+    return data[8 : 8 + int.from_bytes(data[:8], "little")]

@@ -198,3 +198,26 @@ def test_thresholds_are_kept_in_double_precision_and_saved():
     neuron = IntegerLif(torch.tensor([2**24 + 1]))
     assert neuron.threshold.dtype == torch.float64
     assert int(neuron.state_dict()["threshold"]) == 2**24 + 1
+
+
+# --- the gradient on the grid ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("decay_input", [False, True])
+@pytest.mark.parametrize("theta", [0.5, 1.0])
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_on_the_grid_the_gradient_is_the_trained_neurons_in_other_units(steps, theta, decay_input):
+    generator = torch.Generator().manual_seed(steps)
+    threshold = torch.tensor([32, 64, 128], dtype=torch.float64)
+    # Multiples of 2^T lose nothing to the floor of the leak.
+    current = 32.0 * torch.randint(-3, 5, (steps, 4, 6, 3), generator=generator)
+    weighed = torch.randn(current.shape, generator=generator, dtype=torch.float64)
+    neuron = Lif(theta, decay_input=decay_input)
+    integer = current.double().requires_grad_()
+    real = (current * neuron.effective_threshold / threshold).requires_grad_()
+    spikes, expected = IntegerLif(threshold, theta=theta)(integer)[0], neuron(real)[0]
+    assert torch.equal(spikes, expected)
+    assert 0.05 < spikes.mean() < 0.95
+    (spikes * weighed).sum().backward()
+    (expected * weighed).sum().backward()
+    assert torch.allclose(integer.grad, real.grad * neuron.effective_threshold / threshold, rtol=1e-12, atol=1e-15)
