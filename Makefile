@@ -128,17 +128,17 @@ build/native/neon: $(NATIVE) | build/native
 	@test -x .venv/bin/python || test -n "$(PYTHON)" || { echo "no Python found; install 3.11 or say PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "Installing into .venv what pyproject.toml asks for, PyTorch included; the first time takes a few minutes."
 	test -x .venv/bin/python || "$(PYTHON)" -m venv .venv
-	.venv/$(PIP_INSTALL) ".[torch,dev]"
+	.venv/$(PIP_INSTALL) ".[torch,dev,report]"
 	.venv/$(PIP_ALONE) $(SPIKINGJELLY)
 	PIP_CONSTRAINT=constraints.txt .venv/bin/ds2ta lava install
 	@touch $@
 
 .venv/.fuzz: .venv/.installed
-	.venv/$(PIP_INSTALL) ".[torch,dev,fuzz]"
+	.venv/$(PIP_INSTALL) ".[torch,dev,report,fuzz]"
 	@touch $@
 
 .venv/.portability: .venv/.installed
-	.venv/$(PIP_INSTALL) ".[torch,dev,portability]"
+	.venv/$(PIP_INSTALL) ".[torch,dev,report,portability]"
 	@touch $@
 
 $(PORTABILITY)/node_modules/.package-lock.json: $(addprefix $(PORTABILITY)/,package.json package-lock.json .npmrc)
@@ -165,6 +165,6 @@ test-3.12 test-3.13: test-3.%:
 
 .venv312/.installed .venv313/.installed: .venv3%/.installed: pyproject.toml constraints.txt
 	test -x .venv3$*/bin/python || "$(call find_python,3.$*)" -m venv .venv3$*
-	.venv3$*/$(PIP_INSTALL) ".[dev]"
+	.venv3$*/$(PIP_INSTALL) ".[dev,report]"
 	PIP_CONSTRAINT=constraints.txt .venv3$*/bin/ds2ta lava install
 	@touch $@

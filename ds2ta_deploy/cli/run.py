@@ -1,6 +1,5 @@
 """``ds2ta run``."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from ds2ta_deploy.cli.options import (
     say,
     values_option,
 )
+from ds2ta_deploy.cli.outputs import require_free, write_whole
 from ds2ta_deploy.errors import Problem, UsageError
 
 
@@ -55,10 +55,8 @@ def command(
     from ds2ta_deploy.cli.sources import open_source
     from ds2ta_deploy.datasets import read_data
 
-    if output is not None and os.path.lexists(output):
-        raise UsageError(Problem("DS2TA-501", "the output exists already", str(output), "remove it or choose another name with -o"))
-    if output is not None and not output.parent.is_dir():
-        raise UsageError(Problem("DS2TA-502", "there is no such directory", str(output.parent)))
+    if output is not None:
+        require_free(output)
     opened = open_source(source, runtime, values, checkpoint=checkpoint, allow_modified=allow_modified, lava_python=lava_python, said=said)
     pixels = read_data(inputs).images
     batches = opened.batches(pixels)
@@ -89,15 +87,6 @@ def _join(parts: list[Any], batch_first: bool) -> Any:
 
 
 def _write_trace(path: Path, arrays: dict[str, Any]) -> None:
-    """Write under a temporary name, then rename: nothing half-written."""
     import numpy as np
 
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-        partial.rename(path)
-    except OSError as error:
-        raise UsageError(Problem("DS2TA-502", f"cannot be written: {error.strerror or error}", str(path))) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, lambda file: np.savez_compressed(file, **arrays))

@@ -86,7 +86,7 @@ def observe(
         raise UsageError(Problem("DS2TA-507", "there is no sample to run", graph.input_name))
     if not 0 <= sample < samples:
         raise UsageError(Problem("DS2TA-516", f"there is no sample {sample}", mend=f"the {samples} samples are 0 to {samples - 1}"))
-    found = Observation(samples, sample, inputs.take(sample, axis))
+    found = Observation(samples, sample, inputs.take([sample], axis).squeeze(axis))
     watch = _Watch(graph, found)
     digest = Digest(graph, [name for name in watch.wanted if golden is not None and name in golden])
     runtime, logits = ReferenceRuntime(graph), []
@@ -146,4 +146,4 @@ class _Watch:
             found.work.setdefault(op.name, Work()).add(work_of(graph, op, [values[name] for name in op.inputs], samples))
         if start <= found.sample < start + samples:
             for name in self.kept:
-                found.trace[name] = values[name].take(found.sample - start, graph.types[name].shape.index(None))
+                found.trace[name] = values[name].take([found.sample - start], axis := graph.types[name].shape.index(None)).squeeze(axis)

@@ -1,7 +1,7 @@
 """An artifact as one self-contained HTML page. It needs no network and no script."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +48,7 @@ class PageOptions:
     inputs: NDArray[np.uint8] | None = None
     labels: NDArray[np.int64] | None = None
     sample: int = 0
-    choice: Choice = Choice()
+    choice: Choice = field(default_factory=Choice)
     checkpoint: Path | None = None
     chips: tuple[str, ...] = CHIPS
     timings: tuple[Timing, ...] = ()

@@ -93,14 +93,16 @@ class Gallery:
         title: what they show.
         note: how to read them.
         pictures: in graph order.
-        wide: whether each takes a whole row.
+        size: how wide each is: ``narrow``, ``middle`` or ``wide``.
+        key: what the colours mean: a role of the theme and what is drawn in it.
 
     """
 
     title: str
     note: str
     pictures: tuple[Picture, ...]
-    wide: bool = False
+    size: str = "middle"
+    key: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def render(summary: "Summary", sections: Sequence[Section]) -> bytes:
     style = Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8"))  # noqa: S704 - our own file
     environment.filters["drawing"] = drawing
     environment.filters["kind"] = lambda thing: type(thing).__name__
-    page = environment.get_template("page.html.j2").render(summary=summary, sections=sections, style=style)
+    page: str = environment.get_template("page.html.j2").render(summary=summary, sections=sections, style=style)
     return page.encode()
 
 

@@ -77,7 +77,7 @@ def _rates(observed: Observation) -> Card:
         return Card("none", "firing rate", "no layer of neurons")
     low, high = min(rates, key=rates.__getitem__), max(rates, key=rates.__getitem__)
     shown = f"{percent(rates[low]).removesuffix(' %')} to {percent(rates[high])}"
-    return Card(shown, "of the places hold a spike", f"{low} to {high}")
+    return Card(shown, "of a layer fires", f"least: {low}; most: {high}")
 
 
 def _margin(artifact: Artifact) -> Card:
@@ -89,7 +89,9 @@ def _margin(artifact: Artifact) -> Card:
 def _work(observed: Observation) -> Card:
     total = total_work(observed)
     done = (total.accumulates + total.multiplies) / total.dense if total.dense else 0.0
-    return Card(percent(done), "of the dense operations are left", f"of {total.dense // observed.samples:,} a sample, when zeros are skipped")
+    return Card(
+        percent(done), "of the dense operations are left", f"of {total.dense // observed.samples:,} a sample, when zeros are skipped"
+    )
 
 
 def _top1(observed: Observation, labels: NDArray[np.int64]) -> Card:

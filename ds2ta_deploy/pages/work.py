@@ -88,7 +88,8 @@ def _reach(size: int, op: Conv2d) -> NDArray[np.int64]:
     """Outputs along one axis that each of ``size`` inputs reaches."""
     taps = op.dilation * (np.arange(op.weight.shape[1]) - op.weight.shape[1] // 2)
     places = np.arange(size)[:, None] - taps
-    return ((places >= 0) & (places < size)).sum(axis=1).astype(np.int64)
+    reached: NDArray[np.int64] = ((places >= 0) & (places < size)).sum(axis=1, dtype=np.int64)
+    return reached
 
 
 def _meetings(op: Op, inputs: list[Integers]) -> int:

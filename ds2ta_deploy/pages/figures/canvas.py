@@ -31,8 +31,6 @@ _SETTINGS: dict[str, Any] = {
     "ytick.color": ROLES["line"],
     "xtick.labelcolor": ROLES["muted"],
     "ytick.labelcolor": ROLES["muted"],
-    "legend.frameon": False,
-    "legend.fontsize": 8.0,
     "path.simplify": False,
 }
 

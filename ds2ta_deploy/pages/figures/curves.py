@@ -47,20 +47,19 @@ def denoiser_curve(curve: HeadCurve) -> Picture:
     def paint(axes: "Axes") -> None:
         height = max(int(curve.table.max()), 1)
         often = curve.scores / max(int(curve.scores.max()), 1) * height
-        axes.bar(places, often, width=0.92, color=ROLES["line"], label="scores")
-        axes.step(places, curve.table, where="mid", color=ROLES["accent"], linewidth=1.6, label="table")
+        axes.bar(places, often, width=0.92, color=ROLES["line"])
+        axes.step(places, curve.table, where="mid", color=ROLES["accent"], linewidth=1.6)
         axes.plot(places, curve.table, "o", color=ROLES["accent"], markersize=2.6)
         if curve.function is not None:
-            axes.plot(places, curve.function, color=ROLES["second"], linewidth=1.1, label="f")
+            axes.plot(places, curve.function, color=ROLES["second"], linewidth=1.1)
         if curve.gate is not None:
-            axes.axvline(curve.gate, color=ROLES["ink"], linewidth=0.9, linestyle=(0, (3, 2)), label="u")
+            axes.axvline(curve.gate, color=ROLES["ink"], linewidth=0.9, linestyle=(0, (3, 2)))
         elif curve.last_zero is not None:
-            axes.axvline(curve.last_zero + 0.5, color=ROLES["ink"], linewidth=0.9, linestyle=(0, (3, 2)), label="gate")
+            axes.axvline(curve.last_zero + 0.5, color=ROLES["ink"], linewidth=0.9, linestyle=(0, (3, 2)))
         axes.set_xlabel("score s")
         axes.locator_params(axis="both", nbins=5, integer=True)
-        axes.legend(loc="upper left", handlelength=1.2, labelcolor=ROLES["muted"], borderaxespad=0.1)
 
-    drawing = draw(3.1, 2.1, (0.36, 0.42, 0.08, 0.06), paint)
+    drawing = draw(2.7, 1.9, (0.36, 0.42, 0.08, 0.06), paint)
     return Picture(f"head {curve.head}", drawing, _alt(curve), _numbers(curve))
 
 

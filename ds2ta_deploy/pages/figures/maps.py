@@ -1,7 +1,7 @@
 """Where a head looks: the attention that each place of the picture receives, laid over the picture."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,8 @@ from ds2ta_deploy.pages.figures.canvas import ROLES, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 #: Pixels that a picture has at least on each side once it is laid out, and at most.
 _SMALLEST, _LARGEST = 56, 128
@@ -40,11 +42,12 @@ def show_input(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.repeat(grey[..., None], 3, axis=-1)
 
 
-def enlarge(array: NDArray[np.generic], height: int, width: int) -> NDArray[np.generic]:
+def enlarge(array: NDArray[Scalar], height: int, width: int) -> NDArray[Scalar]:
     """Repeat the nearest element, ``[h, w, ...] -> [height, width, ...]``."""
     rows = np.arange(height) * array.shape[0] // height
     columns = np.arange(width) * array.shape[1] // width
-    return array[rows][:, columns]
+    large: NDArray[Scalar] = array[rows][:, columns]
+    return large
 
 
 def overlay(picture: NDArray[np.uint8], heat: NDArray[np.float64], most: float) -> NDArray[np.uint8]:
@@ -71,7 +74,7 @@ def overlay(picture: NDArray[np.uint8], heat: NDArray[np.float64], most: float) 
 
 
 def mosaic(picture: NDArray[np.uint8], heats: NDArray[np.float64], heads: Sequence[int], steps: Sequence[str]) -> str:
-    """Draw a grid of overlays, a row a head, a column a time step; the picture itself stands at the left.
+    """Draw a grid of overlays, a row a head, a column a time step; the picture itself stands at the left. Every head has its own scale.
 
     Args:
         picture: uint8 ``[H, W, 3]``.
@@ -83,10 +86,10 @@ def mosaic(picture: NDArray[np.uint8], heats: NDArray[np.float64], heads: Sequen
     side = max(picture.shape[:2])
     factor = max(-(-_SMALLEST // side), 1) if side < _LARGEST else _LARGEST / side
     height, width = (max(round(size * factor), 1) for size in picture.shape[:2])
-    large = np.asarray(enlarge(picture, height, width), np.uint8)
-    most = float(np.abs(heats).max())
+    large = enlarge(picture, height, width)
     image = np.zeros((len(heads) * (height + _GAP) - _GAP, (len(steps) + 1) * (width + _GAP) - _GAP, 4), np.uint8)
     for row in range(len(heads)):
+        most = float(np.abs(heats[row]).max())
         cells = [large, *(overlay(large, heats[row, column], most) for column in range(len(steps)))]
         for column, cell in enumerate(cells):
             top, left = row * (height + _GAP), column * (width + _GAP)

@@ -35,7 +35,9 @@ def raster(title: str, spikes: NDArray[np.integer]) -> Picture:
 
     def paint(axes: "Axes") -> None:
         axes.imshow(image, aspect="auto", interpolation="none", origin="upper")
-        axes.set_yticks(range(len(shown_steps)), [f"t={step}" for step in shown_steps] if len(shown_steps) <= 8 else [""] * len(shown_steps))
+        axes.set_yticks(
+            range(len(shown_steps)), [f"t={step}" for step in shown_steps] if len(shown_steps) <= 8 else [""] * len(shown_steps)
+        )
         axes.set_xticks([])
         axes.tick_params(length=0)
         axes.set_xlabel("neurons" if len(shown) == neurons else f"{len(shown)} of {neurons:,} neurons, evenly spread", color=ROLES["muted"])

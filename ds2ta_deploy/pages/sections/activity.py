@@ -14,21 +14,30 @@ def activity(graph: Graph, observed: Observation) -> Section:
     """Show rates over all samples and the spikes of one."""
     steps = max((len(counts) for counts in observed.spikes.values()), default=0)
     shown = min(steps, _MOST_STEPS)
-    rows = tuple((Code(name), neurons := observed.fired[name].size, share_bar(observed.rate(name)), *_steps(observed, name, shown), _quiet(observed, name, neurons)) for name in observed.spikes)
+    rows = tuple(
+        (
+            Code(name),
+            neurons := observed.fired[name].size,
+            share_bar(observed.rate(name)),
+            *_steps(observed, name, shown),
+            _quiet(observed, name, neurons),
+        )
+        for name in observed.spikes
+    )
     columns = ("layer", "neurons", "rate", *(f"t={step}" for step in range(shown)), "never fired")
     low, high = FIRING_LIMITS
     pictures = tuple(raster(name, observed.trace[name]) for name in observed.spikes)
     return Section(
         "activity",
         "Spikes",
-        f"How much each layer fires, over {observed.samples} samples. A comparison says little of a layer outside {percent(low)} to {percent(high)}.",
+        f"How much each layer fires, over {observed.samples} samples. Outside {percent(low)} to {percent(high)} a comparison says little.",
         (
             Table("Firing rates", columns, rows),
             Gallery(
                 f"Spikes of sample {observed.sample}",
                 "A row is a time step, a column a neuron, in the order of the layer's channels and places.",
                 pictures,
-                wide=True,
+                size="wide",
             ),
         ),
     )

@@ -31,7 +31,12 @@ def agreement(graph: Graph, report: Report, entries: tuple[ParityEntry, ...], ha
         else Text("The comparison was switched off when this artifact was written. Run: ds2ta verify"),
         *((_runtimes(entries),) if entries else ()),
         _matrix(graph, report, entries, hashes, samples),
-        Table("Hashes in full", ("value", "SHA-256 over all samples"), tuple((Code(name), Code(value)) for name, value in hashes.items()), folded=True),
+        Table(
+            "Hashes in full",
+            ("value", "SHA-256 over all samples"),
+            tuple((Code(name), Code(value)) for name, value in hashes.items()),
+            folded=True,
+        ),
     )
     return Section("agreement", "Agreement", "How many integers differ between the engines.", blocks)
 
@@ -47,7 +52,7 @@ def _matrix(graph: Graph, report: Report, entries: tuple[ParityEntry, ...], hash
         shape = graph.types[name].shape
         integers = prod(samples if size is None else size for size in shape)
         cells = tuple(_compared(report, entry, name, len(hashes)) for entry in entries)
-        rows.append((Code(name), " × ".join("B" if size is None else str(size) for size in shape), integers, Code(value, _SHORT), *cells))
+        rows.append((Code(name), " x ".join("B" if size is None else str(size) for size in shape), integers, Code(value, _SHORT), *cells))
     columns = ("value", "shape", "integers", "hash", *(entry.runtime for entry in entries))
     return Table("Different integers, value by runtime", columns, tuple(rows), folded=len(rows) > 12)
 

@@ -35,15 +35,18 @@ def attention(graph: Graph, observed: Observation, choice: Choice) -> Section:
     blocks: list[Block] = [_how_to_read(observed)]
     drawn = [_block(graph, observed, op, grid, choice) for op in map_ops(graph) if (grid := token_grid(graph, op)) is not None]
     blocks += drawn or [
-        Text("This network never forms a map of tokens by tokens: it sums keys and values up first, or has no attention of this form.")
+        Text("This network never forms a map of tokens by tokens: it sums keys and values up first, or attends in another way.")
     ]
-    return Section("attention", "Attention", "Which places of the picture each head looks at, before and after the denoiser.", tuple(blocks))
+    return Section(
+        "attention", "Attention", "Which places of the picture each head looks at, before and after the denoiser.", tuple(blocks)
+    )
 
 
 def _how_to_read(observed: Observation) -> Text:
     return Text(
         f"Sample {observed.sample}. For every place of the picture, the mean over all queries of what its key receives, laid over the "
-        "input; warm is more, and in the maps after the denoiser cold is negative. Within one picture all colours have the same scale."
+        "input; warm is more, and in the maps after the denoiser cold is negative. Each head has a colour scale of its own, the same "
+        "at all time steps."
     )
 
 
@@ -74,7 +77,8 @@ def received(values: NDArray[np.integer], grid: tuple[int, int]) -> NDArray[np.f
 
     """
     means = values.astype(np.float64).mean(axis=-2).swapaxes(0, 1)
-    return means.reshape(*means.shape[:2], -1, *grid).mean(axis=2)
+    places: NDArray[np.float64] = means.reshape(*means.shape[:2], -1, *grid).mean(axis=2)
+    return places
 
 
 def _block(graph: Graph, observed: Observation, op: MatMul, grid: tuple[int, int], choice: Choice) -> Gallery:
@@ -86,7 +90,7 @@ def _block(graph: Graph, observed: Observation, op: MatMul, grid: tuple[int, int
     if table is not None:
         pictures.append(_picture("after the denoiser", observed, observed.trace[table.outputs[0]], grid, shown_heads, shown_steps))
     note = f"heads {', '.join(map(str, shown_heads))} of {heads}; time steps {', '.join(map(str, shown_steps))} of {steps}"
-    return Gallery(op.outputs[0], note, tuple(pictures))
+    return Gallery(op.outputs[0], note, tuple(pictures), size="wide")
 
 
 def _chosen(what: str, chosen: Sequence[int], count: int, most: int) -> list[int]:
@@ -109,5 +113,8 @@ def _picture(
             mean = float(values[step, head].mean())
             rows.append((f"{head}", f"{step}", f"{mean:.3f}", percent(zeros), f"row {place[0]}, column {place[1]}"))
             told.append(zeros)
-    alt = f"{len(heads)} heads at {len(steps)} time steps over the input, on a grid of {grid[0]} by {grid[1]}; {percent(float(np.mean(told)))} of the elements are 0."
-    return Picture(title, drawing, alt, Table("Numbers", ("head", "time step", "mean", "zero", "strongest place"), tuple(rows), folded=True))
+    where = f"{len(heads)} heads at {len(steps)} time steps over the input, on a grid of {grid[0]} by {grid[1]}"
+    alt = f"{where}; {percent(float(np.mean(told)))} of the elements are 0."
+    return Picture(
+        title, drawing, alt, Table("Numbers", ("head", "time step", "mean", "zero", "strongest place"), tuple(rows), folded=True)
+    )

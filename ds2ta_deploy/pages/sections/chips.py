@@ -39,11 +39,25 @@ def _misfits(fit: Fit) -> Table:
 
 
 def _populations(fit: Fit) -> Table:
-    columns = ("population", "neurons", "synapses", "weight bits", "state bits", "payload bits", "bytes of weights", "bytes of state", "cores")
+    columns = (
+        "population",
+        "neurons",
+        "synapses",
+        "weight bits",
+        "state bits",
+        "payload bits",
+        "bytes of weights",
+        "bytes of state",
+        "cores",
+    )
     return Table(f"Populations on {fit.chip.name}", columns, tuple(_row(entry) for entry in fit.populations), folded=True)
 
 
 def _row(entry: PopulationFit) -> tuple[Cell, ...]:
     sizes = (entry.neurons, entry.synapses, entry.weight_bits, entry.state_bits, entry.payload_bits, entry.shared_bytes, entry.state_bytes)
-    cores = "outside" if entry.place == "outside" else f"{max(count for limit, count in entry.cores.items() if not limit.endswith('_unshared')):,}"
+    cores = (
+        "outside"
+        if entry.place == "outside"
+        else f"{max(count for limit, count in entry.cores.items() if not limit.endswith('_unshared')):,}"
+    )
     return (Code(entry.name), *sizes, cores)

@@ -29,9 +29,13 @@ def denoisers(artifact: Artifact, observed: Observation, checkpoint: Path | None
     if not lookups:
         return None
     trained = {} if checkpoint is None else trained_heads(artifact, checkpoint)
-    drawn = "With the trained function f before rounding, and its gate u." if trained else (
-        "The trained function and its real-valued gate are in the checkpoint: give it with --checkpoint. "
-        "The dashed line stands behind the last score whose entries are all 0."
+    drawn = (
+        "With the trained function f before rounding, and its gate u."
+        if trained
+        else (
+            "The trained function and its real-valued gate are in the checkpoint: give it with --checkpoint. "
+            "The dashed line stands behind the last score whose entries are all 0."
+        )
     )
     blocks: list[Block] = [
         Text(
@@ -39,8 +43,7 @@ def denoisers(artifact: Artifact, observed: Observation, checkpoint: Path | None
             f"Grey bars show how often a score occurred on {observed.samples} samples. {drawn}"
         )
     ]
-    for lookup in lookups:
-        blocks.append(_gallery(lookup, curves(lookup, observed, trained.get(lookup.name))))
+    blocks += [_gallery(lookup, curves(lookup, observed, trained.get(lookup.name))) for lookup in lookups]
     blocks.append(_sparsity(graph, observed, lookups))
     return Section("denoisers", "Denoiser", "How each head's table thins the attention map out.", tuple(blocks))
 
@@ -62,7 +65,13 @@ def curves(lookup: Lookup, observed: Observation, trained: list[TrainedHead] | N
 def _gallery(lookup: Lookup, heads: list[HeadCurve]) -> Gallery:
     shown = spread(len(heads), _MOST_HEADS)
     note = "" if len(shown) == len(heads) else f"{len(shown)} of {len(heads)} heads, evenly spread."
-    return Gallery(lookup.name, note, tuple(denoiser_curve(heads[head]) for head in shown))
+    return Gallery(lookup.name, note, tuple(denoiser_curve(heads[head]) for head in shown), size="narrow", key=_key(heads[0]))
+
+
+def _key(curve: HeadCurve) -> tuple[tuple[str, str], ...]:
+    """Name what is drawn of every head."""
+    trained = () if curve.function is None else (("second", "f, as trained"),)
+    return (("accent", "table"), *trained, ("ink", "gate, dashed"), ("line", "scores that occurred"))
 
 
 def _sparsity(graph: Graph, observed: Observation, lookups: list[Lookup]) -> Table:

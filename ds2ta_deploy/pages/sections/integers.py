@@ -25,9 +25,12 @@ def integers(graph: Graph) -> Section:
     for kind, title in _TITLES.items():
         pictures = _pictures(graph, kind)
         if pictures:
-            blocks.append(Gallery(title, f"Bars count how many integers of a layer have this {_KINDS[kind][0]}.", pictures))
+            blocks.append(Gallery(title, f"Bars count how many integers of a layer have this {_KINDS[kind][0]}.", pictures, size="narrow"))
     return Section(
-        "integers", "Weights, thresholds, tables", "Every number the network keeps is an integer; this is how they are spread.", tuple(blocks)
+        "integers",
+        "Weights, thresholds, tables",
+        "Every number the network keeps is an integer; this is how they are spread.",
+        tuple(blocks),
     )
 
 
@@ -53,6 +56,10 @@ def memory(artifact: Artifact, report: Report) -> Section:
         Table("Files of the artifact", ("file", "bytes", "share"), listed, folded=len(listed) > 12),
     ]
     if report.c is not None:
-        rows = tuple((name.replace("_", " "), int(getattr(report.c, name))) for name in report.c.__struct_fields__ if isinstance(getattr(report.c, name), int))
+        rows = tuple(
+            (name.replace("_", " "), int(getattr(report.c, name)))
+            for name in report.c.__struct_fields__
+            if isinstance(getattr(report.c, name), int)
+        )
         blocks.append(Table("The C code", ("", ""), rows))
     return Section("memory", "Memory", "What it takes to store.", tuple(blocks))

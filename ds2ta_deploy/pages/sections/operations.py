@@ -2,7 +2,7 @@
 
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.pages.observation import Observation
-from ds2ta_deploy.pages.parts import Cell, Code, Section, Table, Text, share_bar
+from ds2ta_deploy.pages.parts import Cell, Code, Section, Table, Text, percent, share_bar
 from ds2ta_deploy.pages.work import Work
 
 
@@ -26,10 +26,12 @@ def operations(graph: Graph, observed: Observation) -> Section:
         "What an engine that skips zeros adds up, beside what one that skips nothing multiplies.",
         (
             Text(
-                f"Of {total.dense // samples:,} multiply-accumulates a sample, {share_bar(done).text} are left when zeros are skipped: "
-                f"{total.accumulates // samples:,} additions and {total.multiplies // samples:,} multiplications, the mean of {samples} samples. "
-                "An addition is one spike, or one unit of a count, at one neuron that it reaches; connections into a convolution's "
-                "padding do not exist. Pixels are multiplied: they are no spikes."
+                f"Of {total.dense // samples:,} multiply-accumulates a sample, {percent(done)} are left when zeros are skipped: "
+                f"{round(total.accumulates / samples):,} additions and {round(total.multiplies / samples):,} multiplications, the mean of "
+                f"{samples} samples. "
+                "An addition is one spike at one neuron that it reaches; a count of three costs three, so a layer that reads sums of "
+                "spikes can need more than all. Connections into a convolution's padding do not exist. Pixels are multiplied: they are "
+                "no spikes."
             ),
             Table(
                 "A sample, on average",

@@ -14,18 +14,18 @@ def read_timings(path: Path) -> tuple[Timing, ...]:
     """Read what ``ds2ta bench --json`` printed.
 
     Raises:
-        InputError: DS2TA-180 when it cannot be read or is something else.
+        InputError: DS2TA-190 when it cannot be read or is something else.
 
     """
     advice = "give a file that holds what ds2ta bench --json prints"
     try:
         timings = msgspec.json.decode(read_regular(path), type=list[Timing])
     except OSError as error:
-        raise InputError(Problem("DS2TA-180", f"cannot be read: {error.strerror}", str(path), advice)) from error
+        raise InputError(Problem("DS2TA-190", f"cannot be read: {error.strerror}", str(path), advice)) from error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(Problem("DS2TA-180", f"holds no timings: {error}", str(path), advice)) from error
+        raise InputError(Problem("DS2TA-190", f"holds no timings: {error}", str(path), advice)) from error
     if not timings or any(timing.batch < 1 or not 0 < timing.milliseconds < float("inf") for timing in timings):
-        raise InputError(Problem("DS2TA-180", "holds no timings: a time or a batch is not positive", str(path), advice))
+        raise InputError(Problem("DS2TA-190", "holds no timings: a time or a batch is not positive", str(path), advice))
     return tuple(timings)
 
 
