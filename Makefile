@@ -25,7 +25,7 @@ SPIKINGJELLY := spikingjelly loguru h5py
 PIP_ALONE := bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-no-torch test-all faults fuzz sanitize neon boards check format portability clean distclean
+.PHONY: help demo test test-slow test-no-torch test-all faults fuzz sanitize neon boards browser screenshots check format portability clean distclean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -47,7 +47,7 @@ test-no-torch: ## run the tests that need no PyTorch, on Python 3.12 and 3.13 wh
 	@$(MAKE) --no-print-directory test-3.13
 
 test-all: .venv/.installed python-3.10 ## run all tests, the slow and the long ones too, then test-no-torch
-	.venv/bin/pytest -m "not portability" $(PYTEST_ARGS)
+	.venv/bin/pytest -m "not portability and not browser" $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory test-no-torch
 
 faults: .venv/.installed ## put thousands of faults into artifacts and print how many verification notices
@@ -93,6 +93,13 @@ boards: .venv/.installed ## run the bundled network's C code on an emulated Cort
 	    echo "(bash examples/boards/install.sh installs Debian's)."; \
 	fi
 
+browser: .venv/.browser ## look at a page in Chromium, which Debian's package and its driver bring
+	@bash tests/browser/install.sh && .venv/bin/pytest -m browser tests/browser $(PYTEST_ARGS)
+
+screenshots: .venv/.browser ## take the pictures of a page that README shows
+	bash tests/browser/install.sh
+	cd tests && PYTHONPATH=. ../.venv/bin/python browser/screenshots.py ../docs/images
+
 clean: ## remove builds and caches
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find ds2ta_deploy exporters runtimes benchmarks examples tests -name __pycache__ -not -path '*/node_modules/*' -exec rm -rf {} +
@@ -135,6 +142,10 @@ build/native/neon: $(NATIVE) | build/native
 
 .venv/.fuzz: .venv/.installed
 	.venv/$(PIP_INSTALL) ".[torch,dev,report,fuzz]"
+	@touch $@
+
+.venv/.browser: .venv/.installed
+	.venv/$(PIP_INSTALL) ".[torch,dev,report,browser]"
 	@touch $@
 
 .venv/.portability: .venv/.installed

@@ -66,8 +66,8 @@ def overlay(picture: NDArray[np.uint8], heat: NDArray[np.float64], most: float) 
 
     height, width = picture.shape[:2]
     strength = np.clip(heat / (most or 1.0), -1, 1)
-    warm, cold = colormaps["inferno"], colormaps["cividis"]
-    colours = np.where((strength >= 0)[..., None], warm(0.25 + 0.7 * np.abs(strength)), cold(0.2 + 0.3 * np.abs(strength)))[..., :3]
+    warm, cold = colormaps["inferno"], colormaps["Blues"]
+    colours = np.where((strength >= 0)[..., None], warm(0.25 + 0.7 * np.abs(strength)), cold(0.35 + 0.3 * np.abs(strength)))[..., :3]
     weight = enlarge(0.85 * np.abs(strength) ** 0.7, height, width)[..., None]
     mixed = (1 - weight) * picture * 0.62 + weight * enlarge(colours, height, width) * 255
     return np.asarray(mixed.round(), np.uint8)
