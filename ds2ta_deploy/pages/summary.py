@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ds2ta_deploy.artifact import Artifact
 from ds2ta_deploy.pages.observation import Observation
 from ds2ta_deploy.pages.parts import Card, Mark, percent
+from ds2ta_deploy.pages.sections.agreement import baseline
 from ds2ta_deploy.pages.sections.bounds import tightest
 from ds2ta_deploy.pages.sections.operations import total_work
 from ds2ta_deploy.report import Report
@@ -60,7 +61,7 @@ def _verdict(artifact: Artifact) -> Mark:
 def _compared(artifact: Artifact) -> Card:
     entries = artifact.manifest.parity
     different, integers = sum(entry.different for entry in entries), sum(entry.integers for entry in entries)
-    engines = ", ".join(entry.runtime for entry in entries) or "none"
+    engines = ", ".join([baseline(entries), *(entry.runtime for entry in entries)]) if entries else "none"
     tone = "" if not entries else "bad" if different else "good"
     return Card(f"{different:,}", f"different integers of {integers:,}", f"compared: {engines}", tone)
 
@@ -76,8 +77,7 @@ def _rates(observed: Observation) -> Card:
     if not rates:
         return Card("none", "firing rate", "no layer of neurons")
     low, high = min(rates, key=rates.__getitem__), max(rates, key=rates.__getitem__)
-    shown = f"{percent(rates[low]).removesuffix(' %')} to {percent(rates[high])}"
-    return Card(shown, "of a layer fires", f"least: {low}; most: {high}")
+    return Card(f"{100 * rates[low]:.2g} to {100 * rates[high]:.2g} %", "of a layer fires", f"least: {low}; most: {high}")
 
 
 def _margin(artifact: Artifact) -> Card:

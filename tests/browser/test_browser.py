@@ -166,6 +166,7 @@ def test_the_first_window_holds_the_verdict_and_all_figures(driver, page):
     shown = driver.execute_script(script)
     assert len(shown) == 6
     assert all(shown)
+    assert driver.execute_script("return [...document.querySelectorAll('.card *')].every(e => e.scrollWidth <= e.clientWidth)")
 
 
 def test_it_can_be_printed(driver, page):

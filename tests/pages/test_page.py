@@ -73,7 +73,7 @@ def test_the_numbers_are_the_artifacts(page, artifact, small_graph, small_inputs
     hashes = json.loads(artifact.read("vectors/hashes.json"))
     assert all(name in page.text and value in page.text for name, value in hashes.items())
     assert all(entry.sha256 in page.text for entry in manifest.files.values())
-    assert "compared: onnxruntime" in page.text
+    assert "compared: reference, onnxruntime" in page.text
 
 
 def test_the_same_artifact_gives_the_same_page(page, artifact):

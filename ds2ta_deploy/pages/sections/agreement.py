@@ -6,6 +6,7 @@ from ds2ta_deploy.artifact import ParityEntry
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.pages.parts import Block, Cell, Code, Mark, Section, Table, Text
 from ds2ta_deploy.report import Report
+from ds2ta_deploy.runtimes.reference import ReferenceRuntime
 
 #: Characters of a hash that are enough to tell two apart.
 _SHORT = 12
@@ -24,7 +25,7 @@ def agreement(graph: Graph, report: Report, entries: tuple[ParityEntry, ...], ha
     samples = entries[0].samples if entries else 0
     blocks: tuple[Block, ...] = (
         Text(
-            "Each runtime's integers were compared with the baseline's by ==, on every value, sample, time step and place. "
+            f"Each runtime's integers were compared with {baseline(entries)}'s by ==, on every value, sample, time step and place. "
             "A difference of 1 anywhere would have stopped the export; there is no tolerance."
         )
         if entries
@@ -39,6 +40,11 @@ def agreement(graph: Graph, report: Report, entries: tuple[ParityEntry, ...], ha
         ),
     )
     return Section("agreement", "Agreement", "How many integers differ between the engines.", blocks)
+
+
+def baseline(entries: tuple[ParityEntry, ...]) -> str:
+    """Return what the others were compared with: PyTorch where its model was at hand, as then ``reference`` is one of them."""
+    return "torch" if any(entry.runtime == ReferenceRuntime.name for entry in entries) else ReferenceRuntime.name
 
 
 def _runtimes(entries: tuple[ParityEntry, ...]) -> Table:
