@@ -94,9 +94,14 @@ boards: .venv/.installed ## run the bundled network's C code on an emulated Cort
 	fi
 
 browser: .venv/.browser ## look at a page in Chromium, which Debian's package and its driver bring
-	@bash tests/browser/install.sh && .venv/bin/pytest -m browser tests/browser $(PYTEST_ARGS)
+	@if bash tests/browser/install.sh; then \
+	    if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(PORTABILITY)/node_modules/.package-lock.json; fi; \
+	    .venv/bin/pytest -m browser tests/browser $(PYTEST_ARGS); \
+	else \
+	    echo "Pages were NOT looked at in a browser: that needs Debian's chromium and chromium-driver."; \
+	fi
 
-screenshots: .venv/.browser ## take the pictures of a page that README shows
+screenshots: .venv/.browser $(PORTABILITY)/node_modules/.package-lock.json ## take the pictures of a page that README shows
 	bash tests/browser/install.sh
 	cd tests && PYTHONPATH=. ../.venv/bin/python browser/screenshots.py ../docs/images
 

@@ -38,10 +38,10 @@ def chromium() -> Iterator[Any]:
         driver.quit()
 
 
-def show(driver: Any, page: Path, size: tuple[int, int] = DESKTOP, *, dark: bool = False, scale: float = 1) -> None:
+def show(driver: Any, page: Path, size: tuple[int, int] = DESKTOP, *, dark: bool = False) -> None:
     """Open a page at a size and in a colour scheme."""
     width, height = size
-    device = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": size == PHONE}
+    device = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == PHONE}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", device)
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
     motion = {"name": "prefers-reduced-motion", "value": "reduce"}

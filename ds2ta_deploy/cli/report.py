@@ -1,7 +1,8 @@
 """``ds2ta report``."""
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ds2ta_deploy.artifact import Artifact
+    from ds2ta_deploy.pages.live import Engine
     from ds2ta_deploy.pages.page import PageOptions
 
 
@@ -45,6 +47,8 @@ def _read_places(_context: click.Context, option: click.Parameter, text: str | N
     "--checkpoint", type=click.Path(path_type=Path), help="With --html: the checkpoint, for the functions behind the denoiser's tables."
 )
 @click.option("--bench", type=click.Path(path_type=Path), help="With --html: what ds2ta bench --json printed.")
+@click.option("--live", is_flag=True, help="With --html: write a second page that runs the network in the browser, ARTIFACT.live.html.")
+@click.option("--web", type=click.Path(path_type=Path), help="With --live: npm's folder.  [default: node_modules/onnxruntime-web]")
 @allow_modified_option
 @json_option
 def command(
@@ -60,6 +64,8 @@ def command(
     steps: tuple[int, ...],
     checkpoint: Path | None,
     bench: Path | None,
+    live: bool,
+    web: Path | None,
     allow_modified: bool,
     as_json: bool,
 ) -> None:
@@ -67,7 +73,7 @@ def command(
 
     The page says what was exported and compared, how the network fires, where its heads look, what it costs, and
     holds the numbers of every picture. It runs the inputs on the runtime reference, whose values must be the
-    recorded ones.
+    recorded ones. The live page holds the ONNX file and onnxruntime-web; it checks the golden logits when it opens.
 
     The estimate says per population: neurons, synapses, bits of weight, state and payload, memory, cores by each
     limit. Every limit is printed with its source. Nothing is run on a chip.
@@ -76,9 +82,11 @@ def command(
 
     if not html:
         said = {"-o": output, "--inputs": inputs, "--data": data, "--sample": sample, "--heads": heads, "--steps": steps}
-        _require_target_alone(target, said | {"--checkpoint": checkpoint, "--bench": bench})
+        _require_target_alone(target, said | {"--checkpoint": checkpoint, "--bench": bench, "--live": live, "--web": web})
         print_fit(Artifact.open(artifact, allow_modified=allow_modified), str(target), as_json=as_json)
         return
+    if web is not None and not live:
+        raise UsageError(Problem("DS2TA-517", "--web is for a live page", mend="add --live"))
     if inputs is not None and data is not None:
         raise UsageError(Problem("DS2TA-517", "--inputs and --data both say what to run", mend="give one of them"))
     from ds2ta_deploy.pages.libraries import require_page_libraries
@@ -89,7 +97,9 @@ def command(
     from ds2ta_deploy.pages.sections.timings import read_timings
 
     out = output if output is not None else artifact.resolve().with_name(f"{artifact.resolve().name}.html")
-    require_free(out)
+    engine = _engine(web) if live else None
+    for path in (out, *([_live_name(out)] if live else [])):
+        require_free(path)
     opened = Artifact.open(artifact, allow_modified=allow_modified)
     pixels, labels = _read(opened, inputs or data, samples, labelled=data is not None)
     options = PageOptions(
@@ -101,7 +111,23 @@ def command(
         timings=() if bench is None else read_timings(bench),
         **({} if target is None else {"chips": (target,)}),
     )
-    _write_page(opened, out, options, as_json=as_json)
+    pages = {out: _page(opened, options)}
+    if engine is not None:
+        from ds2ta_deploy.pages.live import build_live
+
+        pages[_live_name(out)] = build_live(opened, engine)
+    _write(pages, as_json=as_json)
+
+
+def _live_name(page: Path) -> Path:
+    return page.with_name(f"{page.stem}.live.html")
+
+
+def _engine(folder: Path | None) -> "Engine":
+    """Read onnxruntime-web before anything else is done."""
+    from ds2ta_deploy.pages.live import ENGINE_FOLDER, read_engine
+
+    return read_engine(ENGINE_FOLDER if folder is None else folder)
 
 
 def _require_target_alone(target: str | None, said: dict[str, Any]) -> None:
@@ -138,18 +164,29 @@ def _read(
     return found.images, found.labels
 
 
-def _write_page(opened: "Artifact", out: Path, options: "PageOptions", *, as_json: bool) -> None:
-    """Build the page, then write it."""
-    from ds2ta_deploy.artifact import FileEntry
+def _page(opened: "Artifact", options: "PageOptions") -> bytes:
+    """Build the page, with a progress bar."""
     from ds2ta_deploy.pages.page import build_page
     from ds2ta_deploy.verification import golden_inputs
 
     inputs = golden_inputs(opened) if options.inputs is None else options.inputs
     with progress(f"running {opened.path.name}", inputs.shape[opened.graph.input_type.shape.index(None)]) as tell:
-        page = build_page(opened, options, tell)
-    write_whole(out, lambda file: file.write(page))
+        return build_page(opened, options, tell)
+
+
+def _put(page: bytes, file: BinaryIO) -> None:
+    file.write(page)
+
+
+def _write(pages: dict[Path, bytes], *, as_json: bool) -> None:
+    """Write what was built, and say so."""
+    from ds2ta_deploy.artifact import FileEntry
+
+    for path, page in pages.items():
+        write_whole(path, partial(_put, page))
     if as_json:
-        entry = FileEntry.of(page)
-        print_json({"page": str(out), "size": entry.size, "sha256": entry.sha256})
+        entries = {path: FileEntry.of(page) for path, page in pages.items()}
+        print_json({"pages": [{"page": str(path), "size": entry.size, "sha256": entry.sha256} for path, entry in entries.items()]})
         return
-    say(f"wrote {out}: {len(page):,} bytes")
+    for path, page in pages.items():
+        say(f"wrote {path}: {len(page):,} bytes")

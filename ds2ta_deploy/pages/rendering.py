@@ -44,3 +44,25 @@ def render(summary: "Summary", sections: Sequence[Section]) -> bytes:
 def _visible(value: Any) -> Any:
     """What a file may have put into a name becomes visible; what is HTML already stays."""
     return printable(value) if type(value) is str else value
+
+
+def live_page(facts: dict[str, Any], parts: dict[str, str]) -> bytes:
+    """Return the page that runs a network.
+
+    Args:
+        facts: what its program needs to know; becomes JSON in which no letter is HTML.
+        parts: name -> base64 of what is carried.
+
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(autoescape=True, loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, finalize=_visible)
+    read = {name: (_TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "live.css", "live.js")}
+    page: str = environment.get_template("live.html.j2").render(
+        facts=facts,
+        parts={name: Markup(part) for name, part in parts.items()},  # noqa: S704 - base64
+        style=Markup(read["style.css"] + read["live.css"]),  # noqa: S704 - our own files
+        program=Markup(read["live.js"]),  # noqa: S704 - our own file
+    )
+    return page.encode()

@@ -51,7 +51,7 @@ def test_a_page_of_everything(cli, tiny_artifact, tiny_checkpoint, tiny_data, tm
     shown = cli("report", tiny_artifact, "--html", "-o", tmp_path / "page.html", "--bench", tmp_path / "bench.json", *options, "--json")
     assert (shown.code, shown.err) == (0, "")
     data = (tmp_path / "page.html").read_bytes()
-    assert shown.data["size"] == len(data)
+    assert [entry["size"] for entry in shown.data["pages"]] == [len(data)]
     page = Page(data)
     assert "timings" in [attributes["id"] for attributes in page.named("section")]
     assert "3.50 ± 0.10" in page.text
@@ -69,8 +69,43 @@ def test_without_a_name_it_is_written_beside_the_artifact(cli, changeable):
     assert again.is_error(2, "DS2TA-501")
 
 
+@pytest.fixture
+def engine(tmp_path):
+    """A folder like that of the npm package; what is in it is run by browsers only."""
+    folder = tmp_path / "onnxruntime-web"
+    (folder / "dist").mkdir(parents=True)
+    (folder / "package.json").write_text('{"version": "9.8.7", "license": "MIT"}')
+    (folder / "dist" / "ort.wasm.bundle.min.mjs").write_text("export const script = '</script>';")
+    (folder / "dist" / "ort-wasm-simd-threaded.wasm").write_bytes(b"\0asm")
+    return folder
+
+
+def test_a_live_page_is_written_beside_the_other(cli, changeable, engine):
+    shown = cli("report", changeable, "--html", "--live", "--web", engine, "--json")
+    assert (shown.code, shown.err) == (0, "")
+    pages = [changeable.with_name("changeable.html"), changeable.with_name("changeable.live.html")]
+    assert [(entry["page"], entry["size"]) for entry in shown.data["pages"]] == [(str(page), page.stat().st_size) for page in pages]
+    pages[0].unlink()
+    assert cli("report", changeable, "--html", "--live", "--web", engine).is_error(2, "DS2TA-501")
+    assert not pages[0].exists()
+
+
+@pytest.mark.parametrize("missing", ["package.json", "dist/ort.wasm.bundle.min.mjs", "dist/ort-wasm-simd-threaded.wasm"])
+def test_the_engine_of_a_live_page_is_named_when_it_is_missing(cli, changeable, engine, missing):
+    (engine / missing).unlink()
+    shown = cli("report", changeable, "--html", "--live", "--web", engine)
+    assert shown.is_error(5, "DS2TA-409")
+    assert "npm install onnxruntime-web@" in shown.err
+    assert names_in(changeable.parent) == ["changeable", "onnxruntime-web"]
+    for text in ("{", "[]", "{}"):
+        (engine / "package.json").write_text(text)
+        assert cli("report", changeable, "--html", "--live", "--web", engine).is_error(5, "DS2TA-409")
+
+
 def test_mistakes_about_a_page(cli, small_artifact, small_data, tmp_path):
     out = ["--html", "-o", tmp_path / "page.html"]
+    assert cli("report", small_artifact, *out, "--web", tmp_path).is_error(2, "DS2TA-517")
+    assert cli("report", small_artifact, "--target", "loihi2", "--live").is_error(2, "DS2TA-517")
     assert cli("report", small_artifact, *out, "--data", small_data, "--inputs", small_data).is_error(2, "DS2TA-517")
     assert cli("report", small_artifact, *out, "--sample", 99).is_error(2, "DS2TA-516")
     assert cli("report", small_artifact, *out, "--heads", "0,5").is_error(2, "DS2TA-516")
