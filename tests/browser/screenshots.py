@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 
 from browser_support import DESKTOP, PHONE, chromium, show
-
 from selenium.webdriver.support.wait import WebDriverWait
 
 from ds2ta_deploy.cli.main import group, run
