@@ -15,8 +15,9 @@ def tightest(graph: Graph) -> ProvenRange:
 
 
 def _sums(graph: Graph) -> dict[str, ProvenRange]:
-    """What is held in state: products, currents, membranes, logits."""
-    return {entry.name: entry for entry in prove(graph, profile_of(graph)) if graph.types[entry.name].dtype == "int32"}
+    """What is held in state: products, currents, membranes, logits; views of them left out."""
+    held = {name for name in graph.observable if graph.types[name].dtype == "int32"}
+    return {entry.name: entry for entry in prove(graph, profile_of(graph)) if entry.name in held}
 
 
 def bounds(graph: Graph) -> Section:

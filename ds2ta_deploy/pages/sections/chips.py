@@ -9,7 +9,7 @@ def chips(fits: tuple[Fit, ...]) -> Section:
     blocks: list[Block] = [
         Text("Estimated from published limits; nothing was run on a chip. Axons, routing and microcode are not counted."),
         Table(
-            "Chips",
+            "Estimates",
             ("chip", "cores, tokens share weights", "chips", "cores, a copy a token", "chips ", "every population has a form there"),
             tuple(
                 (

@@ -30,7 +30,7 @@ def denoisers(artifact: Artifact, observed: Observation, checkpoint: Path | None
         return None
     trained = {} if checkpoint is None else trained_heads(artifact, checkpoint)
     drawn = (
-        "With the trained function f before rounding, and its gate u."
+        "Drawn with the trained function f, before rounding, and its gate u."
         if trained
         else (
             "The trained function and its real-valued gate are in the checkpoint: give it with --checkpoint. "

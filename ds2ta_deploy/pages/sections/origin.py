@@ -12,7 +12,7 @@ def origin(artifact: Artifact, report: Report) -> Section:
     blocks: tuple[Block, ...] = (
         Text("Not exported from a file." if checkpoint is None else f"Exported from a checkpoint of {checkpoint.size:,} bytes."),
         Table(
-            "Origin",
+            "Facts",
             ("", ""),
             (
                 ("target", manifest.target + (", functions expanded" if manifest.inline else "")),
@@ -21,7 +21,7 @@ def origin(artifact: Artifact, report: Report) -> Section:
                 if manifest.seal
                 else ("manifest's seal", "not sealed yet: this page is part of it"),
                 ("written with", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())),
-                *((name.replace("_", " "), f"{value}") for name, value in report.facts.items()),
+                *((name.replace("_", " "), f"{value}") for name, value in report.facts.items() if value != ""),
             ),
         ),
         Table(
