@@ -20,7 +20,7 @@ PYTHON ?= $(call first_working,python3.11 python3)
 PIP_INSTALL := bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 # What the tests of optional parts need.
-EXTRAS := torch,events,images
+EXTRAS := torch,events,images,report
 
 # SpikingJelly, whose neurons and networks tests/published compares ours with, asks for torchvision, torchaudio and a dozen more
 # packages; what the tests import of it needs these two only. Apache-2.0, MIT, BSD-3-Clause; none is shipped.
@@ -28,7 +28,7 @@ SPIKINGJELLY := spikingjelly loguru h5py
 PIP_ALONE := bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-no-torch test-all faults fuzz sanitize neon boards check format portability clean distclean
+.PHONY: help demo test test-slow test-no-torch test-all faults fuzz sanitize neon boards browser screenshots check format portability clean distclean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -50,7 +50,7 @@ test-no-torch: ## run the tests that need no PyTorch, on Python 3.12 and 3.13 wh
 	@$(MAKE) --no-print-directory test-3.13
 
 test-all: .venv/.installed python-3.10 ## run all tests, the slow and the long ones too, then test-no-torch
-	.venv/bin/pytest -m "not portability" $(PYTEST_ARGS)
+	.venv/bin/pytest -m "not portability and not browser" $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory test-no-torch
 
 faults: .venv/.installed ## put thousands of faults into artifacts and print how many verification notices
@@ -96,6 +96,18 @@ boards: .venv/.installed ## run the bundled network's C code on an emulated Cort
 	    echo "(bash examples/boards/install.sh installs Debian's)."; \
 	fi
 
+browser: .venv/.browser ## look at a page in Chromium, which Debian's package and its driver bring
+	@if bash tests/browser/install.sh; then \
+	    if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(PORTABILITY)/node_modules/.package-lock.json; fi; \
+	    .venv/bin/pytest -m browser tests/browser $(PYTEST_ARGS); \
+	else \
+	    echo "Pages were NOT looked at in a browser: that needs Debian's chromium and chromium-driver."; \
+	fi
+
+screenshots: .venv/.browser $(PORTABILITY)/node_modules/.package-lock.json ## take the pictures of a page that README shows
+	bash tests/browser/install.sh
+	cd tests && PYTHONPATH=. ../.venv/bin/python browser/screenshots.py ../docs/images
+
 clean: ## remove builds and caches
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find ds2ta_deploy exporters runtimes benchmarks examples tests -name __pycache__ -not -path '*/node_modules/*' -exec rm -rf {} +
@@ -140,6 +152,10 @@ build/native/neon: $(NATIVE) | build/native
 	.venv/$(PIP_INSTALL) ".[$(EXTRAS),dev,fuzz]"
 	@touch $@
 
+.venv/.browser: .venv/.installed
+	.venv/$(PIP_INSTALL) ".[$(EXTRAS),dev,browser]"
+	@touch $@
+
 .venv/.portability: .venv/.installed
 	.venv/$(PIP_INSTALL) ".[$(EXTRAS),dev,portability]"
 	@touch $@
@@ -168,6 +184,6 @@ test-3.12 test-3.13: test-3.%:
 
 .venv312/.installed .venv313/.installed: .venv3%/.installed: pyproject.toml constraints.txt
 	test -x .venv3$*/bin/python || "$(call find_python,3.$*)" -m venv .venv3$*
-	.venv3$*/$(PIP_INSTALL) ".[dev]"
+	.venv3$*/$(PIP_INSTALL) ".[dev,report]"
 	PIP_CONSTRAINT=constraints.txt .venv3$*/bin/ds2ta lava install
 	@touch $@

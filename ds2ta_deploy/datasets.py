@@ -199,3 +199,16 @@ def _read_directory(path: Path, split: Literal["train", "test"]) -> Labelled:
     if batches:
         return Labelled(*read_batches(path, split))
     return Labelled(*read_class_folders(path, split)) if folders else read_idx_directory(path, split)
+
+
+def first_samples(data: Labelled, samples: int, batch_axis: int) -> Labelled:
+    """Return the first so many samples, or all there are."""
+    axis = batch_axis if data.images.ndim > batch_axis else 0
+    kept = range(min(samples, data.images.shape[axis]))
+    return Labelled(data.images.take(kept, axis), None if data.labels is None else data.labels[: len(kept)])
+
+
+def require_labels(labels: NDArray[np.int64], classes: int, where: str) -> None:
+    """Raise InputError (DS2TA-135) unless every label is one of the network's classes."""
+    if (labels >= classes).any():
+        raise InputError(Problem("DS2TA-135", f"has labels up to {labels.max()}, the network knows classes 0..{classes - 1}", where))

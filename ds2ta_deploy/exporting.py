@@ -13,6 +13,7 @@ from ds2ta_deploy.artifact import (
     GOLDEN_INPUTS,
     GOLDEN_VALUES,
     GRAPH,
+    PAGE,
     REPORT,
     Artifact,
     FileEntry,
@@ -27,6 +28,8 @@ from ds2ta_deploy.datasets import npz_bytes
 from ds2ta_deploy.errors import InputError, ParityError, Problem, UsageError
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.graph import Graph
+from ds2ta_deploy.pages.libraries import page_versions, require_page_libraries
+from ds2ta_deploy.pages.page import build_page
 from ds2ta_deploy.parity import ParityReport, Progress, compare_runtimes
 from ds2ta_deploy.quantizing.settings import settings_in
 from ds2ta_deploy.reading import read_regular
@@ -66,6 +69,7 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
     runtimes: str | Sequence[str] | None = None,
     lava_python: str | Path | None = None,
     values: Values = "populations",
+    html: bool = False,
     progress: Progress | None = None,
     on_report: Callable[[ParityReport], None] | None = None,
 ) -> Artifact:
@@ -85,12 +89,14 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
         runtimes: names of the runtimes to verify with, of which one must run the exported files; by default the target's.
         lava_python: interpreter that has Lava, for the runtime ``lava``; the present one by default.
         values: which values to compare and hash.
+        html: add a page with pictures of what was exported and compared.
         progress: told the number of samples done.
         on_report: told the result of the comparison, whatever it is.
 
     Raises:
         UsageError: DS2TA-501 the output exists, 502 it cannot be written, 506 unknown target, 509 no runtime
             would run the exported files, 511 ``inline`` or ``lowering`` for a target to which they mean nothing.
+        MissingRuntimeError: DS2TA-408 when a page is asked for and what makes it is not installed.
         UnsupportedError: when the graph does not fit the target.
         ParityError: when an integer differs; the artifact is then left as ``OUT.failed``.
 
@@ -106,6 +112,8 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
     python = None if lava_python is None else Path(lava_python)
     if verify:
         _require_execution(target, runtimes)
+    if html:
+        require_page_libraries()
     inputs = default_inputs(graph) if inputs is None else inputs
     graph.check_input(inputs)
     manifest = _manifest(graph, target, model, checkpoint, inline=inline)
@@ -119,8 +127,12 @@ def export(  # noqa: PLR0913 - options of one verb, all but three by keyword onl
         staging.write(_vectors(graph, inputs, report))
         c = footprint(build_program(graph)) if "c" in chosen.holds else None
         staging.write({REPORT: encode_json(build_report(graph, report, c))})
+        manifest = msgspec.structs.replace(manifest, parity=report.entries())
+        if html:
+            manifest = msgspec.structs.replace(manifest, versions={**manifest.versions, **page_versions()})
+            staging.write({PAGE: build_page(staging.artifact(manifest))})
         failed = verify and not report.passed
-        written = staging.commit(msgspec.structs.replace(manifest, parity=report.entries()), failed=failed)
+        written = staging.commit(manifest, failed=failed)
     if failed:
         problems = [result.first.problem() for result in report.results if result.first is not None]
         raise ParityError([*problems, Problem("DS2TA-303", "the export is not released", str(written.path))])

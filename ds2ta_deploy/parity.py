@@ -65,13 +65,32 @@ class Divergence:
 
 @dataclass
 class RuntimeResult:
-    """How one runtime compares with the baseline."""
+    """How one runtime compares with the baseline.
+
+    Attributes:
+        runtime: its name.
+        values: how many it was compared on.
+        integers: how many these hold.
+        different: how many of them differ.
+        first: the first that differs.
+        differences: name of a value -> how many of its integers differ; values that agree are left out.
+        hidden: wanted values that it cannot give.
+
+    """
 
     runtime: str
     values: int = 0
     integers: int = 0
     different: int = 0
     first: Divergence | None = None
+    differences: dict[str, int] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
+
+    def count(self, name: str, different: int) -> None:
+        """Add what differs in one value."""
+        if different:
+            self.different += different
+            self.differences[name] = self.differences.get(name, 0) + different
 
 
 @dataclass
@@ -153,6 +172,8 @@ def compare_runtimes(
     report = ParityReport(samples, baseline.name, [RuntimeResult(runtime.name) for runtime in others])
     digest = Digest(graph, wanted)
     visible = [tuple(name for name in wanted if name not in runtime.hidden) for runtime in others]
+    for runtime, result in zip(others, report.results, strict=True):
+        result.hidden = tuple(name for name in wanted if name in runtime.hidden)
     outputs = []
     for start, stop in _batches(graph, wanted, samples):
         batch = inputs.take(range(start, stop), axis)
@@ -190,11 +211,11 @@ def _tally(result: RuntimeResult, baseline: str, expected: Trace, found: Trace, 
         want, have = expected[name], found.get(name)
         result.integers += want.size
         if have is None or have.shape != want.shape or have.dtype != want.dtype:
-            result.different += want.size
+            result.count(name, want.size)
             result.first = result.first or Divergence(result.runtime, baseline, name, start, None, (), None, None)
             continue
         count = int(np.count_nonzero(want != have))
-        result.different += count
+        result.count(name, count)
         if count and result.first is None:
             result.first = locate((result.runtime, baseline), name, want, have, graph.types[name].shape.index(None), start)
 
@@ -233,7 +254,7 @@ def _against_golden(graph: Graph, report: ParityReport, golden: dict[str, str], 
         result.values += 1
         result.integers += int(np.prod([report.samples if size is None else size for size in graph.types[name].shape]))
         if report.hashes[name] != golden[name]:
-            result.different += 1
+            result.count(name, 1)
             result.first = result.first or Divergence(GOLDEN, report.baseline, name, 0, None, (), None, None)
     return result
 

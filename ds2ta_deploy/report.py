@@ -64,6 +64,8 @@ class Report(msgspec.Struct, kw_only=True):
         firing_rates: mean of every ``*.spikes`` over the golden inputs.
         silent: layers that fire too little or too much for the comparison to say much.
         parity: what was compared.
+        differences: runtime -> value -> integers that differ; absent where none does.
+        hidden: runtime -> values that it computes in another form and cannot give; absent where every runtime gives all.
         c: what the C code takes; None where none was exported.
 
     """
@@ -79,7 +81,17 @@ class Report(msgspec.Struct, kw_only=True):
     firing_rates: dict[str, float]
     silent: tuple[str, ...]
     parity: tuple[ParityEntry, ...]
+    differences: dict[str, dict[str, int]] | msgspec.UnsetType = msgspec.UNSET
+    hidden: dict[str, tuple[str, ...]] | msgspec.UnsetType = msgspec.UNSET
     c: Footprint | None = None
+
+    def hidden_of(self, runtime: str) -> tuple[str, ...]:
+        """Values that a runtime cannot give."""
+        return () if self.hidden is msgspec.UNSET else self.hidden.get(runtime, ())
+
+    def different_in(self, runtime: str, value: str) -> int:
+        """How many integers of a value differ on a runtime."""
+        return 0 if self.differences is msgspec.UNSET else self.differences.get(runtime, {}).get(value, 0)
 
 
 class StoredWeights(msgspec.Struct, frozen=True):
@@ -129,6 +141,8 @@ def build_report(graph: Graph, parity: ParityReport, c: Footprint | None = None)
         firing_rates={name: round(rate, 6) for name, rate in parity.firing_rates.items()},
         silent=tuple(sorted(parity.silent)),
         parity=parity.entries(),
+        differences={result.runtime: result.differences for result in parity.results if result.differences} or msgspec.UNSET,
+        hidden={result.runtime: result.hidden for result in parity.results if result.hidden} or msgspec.UNSET,
         c=c,
     )
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, GRAPH, Artifact
+from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, GOLDEN_VALUES, GRAPH, Artifact
 from ds2ta_deploy.datasets import read_arrays
 from ds2ta_deploy.errors import InputError, Problem, UnsupportedError, UsageError
 from ds2ta_deploy.graph.graph import Graph
@@ -128,6 +128,21 @@ def golden_hashes(artifact: Artifact) -> dict[str, str]:
         where = str(artifact.path / GOLDEN_HASHES)
         raise InputError(Problem("DS2TA-157", f"has no hash of {name}", where, "export again") for name in missing)
     return golden
+
+
+def golden_logits(artifact: Artifact) -> NDArray[np.integer]:
+    """Return the logits that were recorded for the golden inputs, int32 ``[B, classes]``.
+
+    Raises:
+        InputError: DS2TA-132 or 133 when there are none.
+
+    """
+    graph, where = artifact.graph, artifact.path / GOLDEN_VALUES
+    arrays = read_arrays(io.BytesIO(artifact.read(GOLDEN_VALUES)), [graph.output], where)
+    found, samples = arrays.get(graph.output), golden_inputs(artifact).shape[graph.input_type.shape.index(None)]
+    if found is None or found.dtype != np.int32 or found.shape != (samples, graph.types[graph.output].shape[-1]):
+        raise InputError(Problem("DS2TA-133", f"has no logits {graph.output!r} of its {samples} inputs", str(where), "export again"))
+    return found
 
 
 def golden_inputs(artifact: Artifact) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ from ds2ta_deploy.cli.options import json_option, print_json
 _NAME, _OLDEST = re.compile(r"[A-Za-z0-9._-]+"), re.compile(r">=\s*([0-9.]+)")
 
 #: Optional dependencies that a user may want.
-_EXTRAS = ("torch", "events")
+_EXTRAS = ("torch", "events", "images", "report")
 
 
 @click.command("doctor")

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 @click.option("--verify/--no-verify", default=True, help="Compare the runtimes before the artifact is released.", show_default=True)
 @runtime_option("Runtime to verify with, besides torch; may be repeated; 'all' for every one.  [default: the target's]", multiple=True)
 @values_option
+@click.option("--html", is_flag=True, help="Add report.html: what was exported and compared, with pictures. Needs the extra 'report'.")
 @lava_python_option
 @event_options
 @import_options
@@ -76,6 +77,7 @@ def command(
     verify: bool,
     runtime: tuple[str, ...],
     values: Any,
+    html: bool,
     lava_python: Path | None,
     as_json: bool,
     reading: "EventReading",
@@ -121,6 +123,7 @@ def command(
             runtimes=names,
             lava_python=lava_python,
             values=values,
+            html=html,
             progress=tell,
             on_report=reports.append,
         )

@@ -20,7 +20,7 @@ COMMANDS = {
     "eval": ("evaluate", "Measure top-1 over a labelled data set."),
     "inspect": ("inspect", "Show what an artifact holds."),
     "bench": ("bench", "Time runtimes on an artifact, side by side."),
-    "report": ("report", "Estimate what an artifact would take of a neuromorphic chip."),
+    "report": ("report", "Write a page about an artifact, or estimate what it takes of a chip."),
     "bits": ("bits", "Choose a weight format for every layer under a budget of bytes or accuracy."),
     "flips": ("flips", "Measure how many spikes the integer grid changes, layer by layer."),
     "check": ("check", "Say whether a checkpoint can be exported, with every problem."),

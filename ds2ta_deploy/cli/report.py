@@ -1,111 +1,189 @@
 """``ds2ta report``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ds2ta_deploy.cli.options import allow_modified_option, artifact_argument, json_option, print_json
-from ds2ta_deploy.errors import printable
+from ds2ta_deploy.cli.fit import print_fit
+from ds2ta_deploy.cli.options import allow_modified_option, artifact_argument, json_option, print_json, progress, say
+from ds2ta_deploy.cli.outputs import require_free
+from ds2ta_deploy.errors import Problem, UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from ds2ta_deploy.fit import Fit, PopulationFit
-
-
-@click.command("report", epilog="Example: ds2ta report OUT --target loihi2")
-@artifact_argument
-@click.option("--target", metavar="NAME|FILE", required=True, help="Chip: loihi1, loihi2, or a file of the same format as theirs.")
-@allow_modified_option
-@json_option
-def command(artifact: Path, target: str, allow_modified: bool, as_json: bool) -> None:
-    """Estimate what ARTIFACT would take of a neuromorphic chip, and say what of it has no form there.
-
-    Per population: neurons, synapses, bits of weight, state and payload, memory, cores by each limit. Every
-    limit is printed with its source. It is an estimate; nothing is run on a chip.
-    """
-    import msgspec
-    from rich.console import Console
+    import numpy as np
+    from numpy.typing import NDArray
 
     from ds2ta_deploy.artifact import Artifact
-    from ds2ta_deploy.chips import read_chip
-    from ds2ta_deploy.fit import estimate
+    from ds2ta_deploy.pages.live import Engine
+    from ds2ta_deploy.pages.page import PageOptions
 
-    fit = estimate(Artifact.open(artifact, allow_modified=allow_modified).graph, read_chip(target))
-    if as_json:
-        print_json(msgspec.to_builtins(fit))
+
+def _read_places(_context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...]:
+    """Read ``0,3``: whole numbers from 0 on."""
+    parts = [] if text is None else text.split(",")
+    if not all(part.isascii() and part.isdecimal() and len(part) < 6 for part in parts):
+        raise click.BadParameter(f"{text!r} is not a list of numbers from 0 on", param=option)
+    return tuple(dict.fromkeys(map(int, parts)))
+
+
+@click.command("report", epilog="Example: ds2ta report OUT --html -o report.html")
+@artifact_argument
+@click.option("--html", is_flag=True, help="Write a page that needs no network: what was exported and compared, with pictures of it.")
+@click.option("--target", metavar="NAME|FILE", help="Chip to estimate for: loihi1, loihi2, or a file of the same format.  [--html: both]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="With --html: file to write.  [default: ARTIFACT.html]")
+@click.option("--inputs", type=click.Path(path_type=Path), help="With --html: .npz to run.  [default: the golden inputs]")
+@click.option("--data", type=click.Path(path_type=Path), help="With --html: labelled .npz or idx files to run, for the top-1 too.")
+@click.option("--samples", type=click.IntRange(1), default=256, show_default=True, help="With --inputs or --data: most samples to run.")
+@click.option(
+    "--sample", type=click.IntRange(0), default=0, show_default=True, help="With --html: the input whose spikes and attention are drawn."
+)
+@click.option("--heads", metavar="N,N…", callback=_read_places, help="With --html: heads whose attention is drawn.  [default: 4, spread]")
+@click.option(
+    "--steps", metavar="N,N…", callback=_read_places, help="With --html: time steps whose attention is drawn.  [default: 4, spread]"
+)
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), help="With --html: the checkpoint, for the functions behind the denoiser's tables."
+)
+@click.option("--bench", type=click.Path(path_type=Path), help="With --html: what ds2ta bench --json printed.")
+@click.option("--live", is_flag=True, help="With --html: write a second page that runs the network in the browser, ARTIFACT.live.html.")
+@click.option("--web", type=click.Path(path_type=Path), help="With --live: npm's folder.  [default: node_modules/onnxruntime-web]")
+@allow_modified_option
+@json_option
+def command(
+    artifact: Path,
+    html: bool,
+    target: str | None,
+    output: Path | None,
+    inputs: Path | None,
+    data: Path | None,
+    samples: int,
+    sample: int,
+    heads: tuple[int, ...],
+    steps: tuple[int, ...],
+    checkpoint: Path | None,
+    bench: Path | None,
+    live: bool,
+    web: Path | None,
+    allow_modified: bool,
+    as_json: bool,
+) -> None:
+    """Describe ARTIFACT: as a page with pictures (--html), or what it would take of a neuromorphic chip (--target).
+
+    The page says what was exported and compared, how the network fires, where its heads look, what it costs, and
+    holds the numbers of every picture. It runs the inputs on the runtime reference, whose values must be the
+    recorded ones. The live page holds the ONNX file and onnxruntime-web; it checks the golden logits when it opens.
+
+    The estimate says per population: neurons, synapses, bits of weight, state and payload, memory, cores by each
+    limit. Every limit is printed with its source. Nothing is run on a chip.
+    """
+    from ds2ta_deploy.artifact import Artifact
+
+    if not html:
+        said = {"-o": output, "--inputs": inputs, "--data": data, "--sample": sample, "--heads": heads, "--steps": steps}
+        _require_target_alone(target, said | {"--checkpoint": checkpoint, "--bench": bench, "--live": live, "--web": web})
+        print_fit(Artifact.open(artifact, allow_modified=allow_modified), str(target), as_json=as_json)
         return
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(highlight=False, width=160)
-    console.print(_table(fit))
-    for line in (*_totals(fit), "", *_misfits(fit), "", *_sources(fit)):
-        click.echo(printable(line))
+    if web is not None and not live:
+        raise UsageError(Problem("DS2TA-517", "--web is for a live page", mend="add --live"))
+    if inputs is not None and data is not None:
+        raise UsageError(Problem("DS2TA-517", "--inputs and --data both say what to run", mend="give one of them"))
+    from ds2ta_deploy.pages.libraries import require_page_libraries
+
+    require_page_libraries()
+    from ds2ta_deploy.pages.page import PageOptions
+    from ds2ta_deploy.pages.sections.attention import Choice
+    from ds2ta_deploy.pages.sections.timings import read_timings
+
+    out = output if output is not None else artifact.resolve().with_name(f"{artifact.resolve().name}.html")
+    engine = _engine(web) if live else None
+    for path in (out, *([_live_name(out)] if live else [])):
+        require_free(path)
+    opened = Artifact.open(artifact, allow_modified=allow_modified)
+    pixels, labels = _read(opened, inputs or data, samples, labelled=data is not None)
+    options = PageOptions(
+        inputs=pixels,
+        labels=labels,
+        sample=sample,
+        choice=Choice(heads, steps),
+        checkpoint=checkpoint,
+        timings=() if bench is None else read_timings(bench),
+        **({} if target is None else {"chips": (target,)}),
+    )
+    pages = {out: _page(opened, options)}
+    if engine is not None:
+        from ds2ta_deploy.pages.live import build_live
+
+        pages[_live_name(out)] = build_live(opened, engine)
+    _write(pages, as_json=as_json)
 
 
-def _table(fit: "Fit") -> "Table":
-    """Return one line a population."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=f"{escape(printable(fit.graph))} on {escape(printable(fit.chip.name))}", title_justify="left")
-    table.add_column("population", no_wrap=True)
-    limits = ["neurons", "weights shared", "one copy a token", *(["memory"] if fit.chip.limits.bytes_per_core else [])]
-    for name in ("neurons", "synapses", "weight bits", "state bits", "payload bits", "weights KB", "state KB"):
-        table.add_column(name, justify="right")
-    for name in limits:
-        table.add_column(f"cores: {name}", justify="right")
-    for entry in fit.populations:
-        table.add_row(escape(printable(entry.name)), *_cells(entry, shared_memory=fit.chip.limits.bytes_per_core is not None))
-    return table
+def _live_name(page: Path) -> Path:
+    return page.with_name(f"{page.stem}.live.html")
 
 
-def _cells(entry: "PopulationFit", *, shared_memory: bool) -> list[str]:
-    sizes = [entry.neurons, entry.synapses, entry.weight_bits, entry.state_bits, entry.payload_bits]
-    cells = [f"{size:,}" if size else "" for size in sizes]
-    cells += [f"{size / 1024:,.1f}" if size else "" for size in (entry.shared_bytes, entry.state_bytes)]
-    if entry.place == "outside":
-        return [*cells, "outside"]
-    names = ("neurons", "synapses_shared", "synapses_unshared", *(["memory_shared"] if shared_memory else []))
-    return [*cells, *(f"{entry.cores[name]:,}" for name in names)]
+def _engine(folder: Path | None) -> "Engine":
+    """Read onnxruntime-web before anything else is done."""
+    from ds2ta_deploy.pages.live import ENGINE_FOLDER, read_engine
+
+    return read_engine(ENGINE_FOLDER if folder is None else folder)
 
 
-def _totals(fit: "Fit") -> list[str]:
-    """Say how many cores and chips, both ways."""
-    inside = [entry for entry in fit.populations if entry.place == "cores"]
-    neurons, synapses = sum(entry.neurons for entry in inside), sum(entry.synapses for entry in inside)
-    return [
-        f"{neurons:,} neurons and {synapses:,} synapses on cores; the rest prepares the input, outside",
-        f"tokens share weights: {fit.cores_shared:,} cores, {_count(fit.chips_shared)}",
-        f"every token has its own copy: {fit.cores_unshared:,} cores, {_count(fit.chips_unshared)}",
-    ]
+def _require_target_alone(target: str | None, said: dict[str, Any]) -> None:
+    """Without --html there is a chip, and nothing that belongs to a page.
+
+    Raises:
+        UsageError: DS2TA-517 otherwise.
+
+    """
+    given = [name for name, value in said.items() if value]
+    if given:
+        raise UsageError(Problem("DS2TA-517", f"{', '.join(given)} belongs to a page", mend="add --html"))
+    if target is None:
+        raise UsageError(Problem("DS2TA-517", "nothing to report is asked for", mend="add --html for a page, or --target for a chip"))
 
 
-def _count(chips: int) -> str:
-    return f"{chips:,} chip{'' if chips == 1 else 's'}"
+def _read(
+    opened: "Artifact", path: Path | None, samples: int, *, labelled: bool
+) -> "tuple[NDArray[np.uint8] | None, NDArray[np.int64] | None]":
+    """Return the first samples of a file, with their labels where these are asked for."""
+    if path is None:
+        return None, None
+    from ds2ta_deploy.datasets import first_samples, read_data, require_labels
+    from ds2ta_deploy.errors import InputError
+
+    graph = opened.graph
+    found = first_samples(read_data(path), samples, graph.input_type.shape.index(None))
+    graph.check_input(found.images)
+    if not labelled:
+        return found.images, None
+    if found.labels is None or len(found.labels) == 0:
+        raise InputError(Problem("DS2TA-134", "has no labels", str(path), "save the classes under 'labels'"))
+    require_labels(found.labels, graph.types[graph.output].shape[-1] or 0, str(path))
+    return found.images, found.labels
 
 
-def _misfits(fit: "Fit") -> list[str]:
-    """Say what has no form on the chip, each reason once with everything it holds for."""
-    reasons: dict[str, list[str]] = {}
-    for entry in fit.populations:
-        for problem in entry.problems:
-            reasons.setdefault(problem, []).append(entry.name)
-    if not reasons:
-        return ["Every population has a form on this chip."]
-    lines = ["Does not fit:"]
-    for reason, names in reasons.items():
-        lines += [f"  {reason}", f"    {', '.join(names)}"]
-    return lines
+def _page(opened: "Artifact", options: "PageOptions") -> bytes:
+    """Build the page, with a progress bar."""
+    from ds2ta_deploy.pages.page import build_page
+    from ds2ta_deploy.verification import golden_inputs
+
+    inputs = golden_inputs(opened) if options.inputs is None else options.inputs
+    with progress(f"running {opened.path.name}", inputs.shape[opened.graph.input_type.shape.index(None)]) as tell:
+        return build_page(opened, options, tell)
 
 
-def _sources(fit: "Fit") -> list[str]:
-    """List the limits with their sources."""
-    lines = [f"Limits of {fit.chip.name} ({fit.chip.about}); * marks second-hand ones:"]
-    for group in (fit.chip.limits, fit.chip.features):
-        for name in group.__struct_fields__:
-            entry = getattr(group, name)
-            if entry is not None:
-                shown = f"{entry.value:,}" if entry.value is not True and entry.value is not False else "yes" if entry.value else "no"
-                lines.append(f"  {name.replace('_', ' ')}: {shown}{'*' if entry.second_hand else ''}. {entry.source}")
-    return [*lines, "An estimate from these numbers. Axons, routing and microcode are not counted, and nothing was run on a chip."]
+def _write(pages: dict[Path, bytes], *, as_json: bool) -> None:
+    """Write what was built, and say so."""
+    from ds2ta_deploy.artifact import FileEntry
+    from ds2ta_deploy.staging import whole_file
+
+    for path, page in pages.items():
+        with whole_file(path) as file:
+            file.write(page)
+    if as_json:
+        entries = {path: FileEntry.of(page) for path, page in pages.items()}
+        print_json({"pages": [{"page": str(path), "size": entry.size, "sha256": entry.sha256} for path, entry in entries.items()]})
+        return
+    for path, page in pages.items():
+        say(f"wrote {path}: {len(page):,} bytes")

@@ -1,6 +1,5 @@
 """``ds2ta run``."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from ds2ta_deploy.cli.options import (
     say,
     values_option,
 )
+from ds2ta_deploy.cli.outputs import require_free
 from ds2ta_deploy.cli.stream import StreamOptions, open_stream, run_stream, stream_options
 from ds2ta_deploy.errors import Problem, UsageError
 
@@ -65,10 +65,8 @@ def command(
     from ds2ta_deploy.cli.sources import open_source
     from ds2ta_deploy.inputs import read_inputs
 
-    if output is not None and os.path.lexists(output):
-        raise UsageError(Problem("DS2TA-501", "the output exists already", str(output), "remove it or choose another name with -o"))
-    if output is not None and not output.parent.is_dir():
-        raise UsageError(Problem("DS2TA-502", "there is no such directory", str(output.parent)))
+    if output is not None:
+        require_free(output)
     if stream is not None:
         _run_stream(source, inputs, runtime, (checkpoint, output), allow_modified, lava_python, reading, stream, said, as_json)
         return

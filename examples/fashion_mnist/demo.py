@@ -48,6 +48,9 @@ def main(output: Path) -> None:
     run("ds2ta", "verify", output, "--runtime", "all", "--checkpoint", checkpoint)
     run("ds2ta", "eval", checkpoint, "--data", pictures)
     run("ds2ta", "eval", output, "--data", pictures)
+    page = output.with_name(f"{output.name}.html")
+    page.unlink(missing_ok=True)
+    run("ds2ta", "report", output, "--html", "--checkpoint", checkpoint, "--data", pictures, "-o", page)
 
 
 if __name__ == "__main__":

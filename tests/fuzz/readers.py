@@ -4,6 +4,7 @@ A reader is one line of :data:`READERS`. ``read`` takes the path of a file or di
 was read; it raises :class:`fuzz.contained.ViolationError` when something was accepted that should not have been.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.util
@@ -300,6 +301,38 @@ def inspect_artifact(path: Path) -> str:
     return _digest(done.output.encode())
 
 
+def page_of_artifact(path: Path) -> str:
+    """Make a page of an artifact whose manifest was made to fit its files; names stay letters. Nothing is drawn: that takes long."""
+    from unittest import mock
+
+    from page_support import Page
+
+    from ds2ta_deploy.pages.page import build_page
+
+    undrawn = [f"ds2ta_deploy.pages.figures.{module}.draw" for module in ("curves", "histograms", "maps", "rasters")]
+    with contextlib.ExitStack() as stack:
+        for name in undrawn:
+            stack.enter_context(mock.patch(name, return_value="<svg></svg>"))
+        page = build_page(Artifact.open(path))
+    try:
+        found = Page(page)
+    except AssertionError as error:
+        raise ViolationError("is no well-formed page") from error
+    if found.named("script") or found.named("img"):
+        raise ViolationError("a name became HTML")
+    return _digest(page)
+
+
+def read_bench(path: Path) -> str:
+    """Read what was measured; every time and batch is positive."""
+    from ds2ta_deploy.pages.sections.timings import read_timings
+
+    timings = read_timings(path)
+    if not all(timing.milliseconds > 0 and timing.batch > 0 for timing in timings):
+        raise ViolationError("a time that is none")
+    return _digest(encode_json(timings))
+
+
 def _run_onnx(path: Path, runtime: Any) -> str:
     """Run an ONNX file; it computes what the graph computes, or it was not accepted."""
     opened = runtime(path.read_bytes(), _graph(), str(path))
@@ -420,6 +453,13 @@ def read_settings(path: Path) -> str:
     return _digest(msgspec.json.encode(settings))
 
 
+def _bench(path: Path) -> None:
+    from ds2ta_deploy.benchmark import Timing
+
+    fields = {"runtime": "native", "batch": 8, "threads": 1, "milliseconds": 2.5, "spread": 0.1, "best": 2.25, "repeats": 20}
+    path.write_bytes(encode_json([Timing(**fields, open_milliseconds=9.5, memory=4096, populations={"head": 0.5})]))
+
+
 def _settings(path: Path) -> None:
     path.write_text('profile = "loihi"\nweight_bits = 6\nfirst_layer_bits = 10\n[weights]\n"blocks.*" = 4\nhead = "power-of-two"\n')
 
@@ -434,6 +474,10 @@ READERS: dict[str, Reader] = {
     "artifact": Reader(read_artifact, _seed_artifact, spoil_artifact(sealed=False), 10_000, hashed=True, needs="onnxruntime"),
     "artifact-verified": Reader(verify_artifact, _seed_artifact, spoil_artifact(names=_TRUSTED, sealed=True), 2000, needs="onnxruntime"),
     "artifact-inspected": Reader(inspect_artifact, _seed_artifact, spoil_artifact(names=[REPORT], sealed=True), 1000, needs="onnxruntime"),
+    "artifact-page": Reader(
+        page_of_artifact, _seed_artifact, spoil_artifact(names=[REPORT, GOLDEN_HASHES], sealed=True), 1000, needs="matplotlib"
+    ),
+    "bench": Reader(read_bench, _bench, spoil_file(spoil_text), 2000),
     "checkpoint": Reader(read_checkpoint, _seed_checkpoint, _TENSORS, 2000, needs="torch"),
     "checkpoint-torch": Reader(read_checkpoint, _seed_torch, _ZIP, 2000, needs="torch"),
     "checkpoint-published": Reader(read_published, _seed_published, _ZIP, 2000, needs="torch"),
