@@ -213,3 +213,16 @@ def read_data(path: Path) -> Labelled:
     if not path.is_file():
         raise InputError(Problem("DS2TA-130", "there is no such file or directory", str(path)))
     return read_npz(path)
+
+
+def first_samples(data: Labelled, samples: int, batch_axis: int) -> Labelled:
+    """Return the first so many samples, or all there are."""
+    axis = batch_axis if data.images.ndim > batch_axis else 0
+    kept = range(min(samples, data.images.shape[axis]))
+    return Labelled(data.images.take(kept, axis), None if data.labels is None else data.labels[: len(kept)])
+
+
+def require_labels(labels: NDArray[np.int64], classes: int, where: str) -> None:
+    """Raise InputError (DS2TA-135) unless every label is one of the network's classes."""
+    if (labels >= classes).any():
+        raise InputError(Problem("DS2TA-135", f"has labels up to {labels.max()}, the network knows classes 0..{classes - 1}", where))

@@ -38,6 +38,16 @@ class LayerFlips:
     float_spikes: int
     integer_spikes: int
 
+    def __add__(self, other: "LayerFlips") -> "LayerFlips":
+        """Add the counts of other samples."""
+        return LayerFlips(
+            self.name,
+            self.compared + other.compared,
+            self.flips + other.flips,
+            self.float_spikes + other.float_spikes,
+            self.integer_spikes + other.integer_spikes,
+        )
+
 
 @dataclass(frozen=True)
 class Flips:

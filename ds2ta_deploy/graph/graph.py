@@ -18,6 +18,9 @@ _LARGEST_SIZE, MOST_ELEMENTS = 4096, 2**31 - 1
 #: Receives a value's name and the value in its storage type.
 Sink = Callable[[str, NDArray[np.integer]], None]
 
+#: Receives an op and what it is about to read, int64.
+Meter = Callable[[Op, tuple[IntArray, ...]], None]
+
 
 @dataclass(frozen=True, eq=False)
 class Graph:
@@ -97,12 +100,13 @@ class Graph:
         """
         check_input(array, self.input_type, self.input_name)
 
-    def execute(self, array: NDArray[np.generic], sink: Sink | None = None) -> NDArray[np.integer]:
+    def execute(self, array: NDArray[np.generic], sink: Sink | None = None, meter: Meter | None = None) -> NDArray[np.integer]:
         """Run the graph in NumPy: its own definition.
 
         Args:
             array: the input, uint8.
             sink: told every observable value as soon as it is computed.
+            meter: told every op and its inputs, views that nobody can observe among them, before it runs.
 
         Returns:
             The output, int32.
@@ -118,7 +122,10 @@ class Graph:
         observable = set(self.observable)
         output: NDArray[np.integer] | None = None
         for index, op in enumerate(self.ops):
-            made = op.execute(*(live[name] for name in op.inputs))
+            read = tuple(live[name] for name in op.inputs)
+            if meter is not None:
+                meter(op, read)
+            made = op.execute(*read)
             for name, value in zip(op.outputs, made, strict=True):
                 live[name] = value
                 if name in observable and (sink is not None or name == self.output):

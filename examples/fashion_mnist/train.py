@@ -2,6 +2,7 @@
 
     python examples/fashion_mnist/train.py --data /usr/share/datasets/fashion-mnist
     python examples/fashion_mnist/train.py --arch spikformer
+    python examples/fashion_mnist/train.py --without nsad --epochs 1 -o no-nsad.safetensors
 
 The data are Debian's package ``dataset-fashion-mnist`` or any directory with the four idx files. After
 every epoch the whole state of the training is written beside the output as ``*.training.pt``; the same
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import msgspec
 import numpy as np
 import torch
 from rich.console import Console
@@ -101,6 +103,8 @@ def make_optimizer(model: SpikingTransformer, weight_decay: float) -> torch.opti
     """AdamW; decay exponents and denoiser tables have no weight decay, the exponents ten times the rate."""
     groups: dict[str, list[torch.nn.Parameter]] = {"weights": [], "denoisers": [], "exponents": []}
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         kind = "exponents" if name.endswith("window.decay") else "denoisers" if "denoiser" in name or parameter.ndim < 2 else "weights"
         groups[kind].append(parameter)
     return torch.optim.AdamW(
@@ -110,6 +114,17 @@ def make_optimizer(model: SpikingTransformer, weight_decay: float) -> torch.opti
             {"params": groups["exponents"], "weight_decay": 0.0, "lr_factor": 10.0},
         ]
     )
+
+
+@torch.no_grad()
+def take_away(model: SpikingTransformer, parts: tuple[str, ...]) -> None:
+    """Take parts of DS2TA out of an untrained network, for the ablation; what is left is an ordinary network of the family.
+
+    Without ``nsad`` every table is the identity, ``AD_h[s] = s``, and stays so; a window without ``tasa`` is one time step long.
+    """
+    for name, parameter in model.named_parameters():
+        if "nsad" in parts and ".denoiser." in name:
+            parameter.fill_({"a": 1.0, "u": -1.0}.get(name.rsplit(".", 1)[-1], 0.0)).requires_grad_(requires_grad=False)
 
 
 @click.command()
@@ -132,13 +147,32 @@ def make_optimizer(model: SpikingTransformer, weight_decay: float) -> torch.opti
 @click.option("--peak-rate", default=3e-3, show_default=True, help="Peak learning rate.")
 @click.option("--weight-decay", default=0.02, show_default=True)
 @click.option("--seed", default=1, show_default=True)
+@click.option(
+    "--without",
+    type=click.Choice(["nsad", "tasa"]),
+    multiple=True,
+    help="Leave a part of DS2TA out, for an ablation: its denoiser, its temporal windows; may be repeated.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the state of an interrupted training.")
 def main(
-    arch: str, data: Path, output: Path | None, epochs: int, batch: int, peak_rate: float, weight_decay: float, seed: int, resume: bool
+    arch: str,
+    data: Path,
+    output: Path | None,
+    epochs: int,
+    batch: int,
+    peak_rate: float,
+    weight_decay: float,
+    seed: int,
+    without: tuple[str, ...],
+    resume: bool,
 ) -> None:
     """Train a network of two blocks and width 64, and write its checkpoint."""
+    if without and arch != "ds2ta":
+        raise click.UsageError("--without takes parts of ds2ta away; no other family has them")
     torch.manual_seed(seed)
-    model = build(PRESETS[f"{arch}-2-64"])
+    config = PRESETS[f"{arch}-2-64"]
+    model = build(msgspec.structs.replace(config, temporal_window=1) if "tasa" in without else config)
+    take_away(model, without)
     output = output or Path(f"{arch}-2-64.safetensors")
     optimizer = make_optimizer(model, weight_decay)
     state_path = output.with_suffix(".training.pt")
