@@ -128,7 +128,7 @@ build/native/neon: $(NATIVE) | build/native
 	@test -x .venv/bin/python || test -n "$(PYTHON)" || { echo "no Python found; install 3.11 or say PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "Installing into .venv what pyproject.toml asks for, PyTorch included; the first time takes a few minutes."
 	test -x .venv/bin/python || "$(PYTHON)" -m venv .venv
-	.venv/$(PIP_INSTALL) ".[torch,dev]"
+	.venv/$(PIP_INSTALL) ".[torch,dev,plot,cluster]"
 	.venv/$(PIP_ALONE) $(SPIKINGJELLY)
 	PIP_CONSTRAINT=constraints.txt .venv/bin/ds2ta lava install
 	@touch $@

@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ds2ta_deploy.analysis.parts import Part, list_parts, mix
-from ds2ta_deploy.analysis.results import Analysis, Effect, LayerAnalysis
+from ds2ta_deploy.analysis.results import Analysis, Effect, LayerAnalysis, LayerFlips
 from ds2ta_deploy.analysis.weights import weight_error
 from ds2ta_deploy.datasets import Labelled, require_labels
 from ds2ta_deploy.errors import Problem, UsageError
-from ds2ta_deploy.flips import LayerFlips
 from ds2ta_deploy.graph.graph import check_input
 from ds2ta_deploy.graph.ops import ValueType
 from ds2ta_deploy.models.network import SpikingTransformer
@@ -27,9 +26,7 @@ _BATCH = 16
 _Spikes = dict[str, NDArray[np.uint8]]
 
 
-def analyze(
-    model: SpikingTransformer, data: Labelled, settings: Quantization | None = None, progress: Progress | None = None
-) -> Analysis:
+def analyze(model: SpikingTransformer, data: Labelled, settings: Quantization | None = None, progress: Progress | None = None) -> Analysis:
     """Measure what every layer costs on the integer grid: alone, and together with all layers before it.
 
     All networks run in float64, the trained one too, so that nothing but the grid differs.

@@ -2,7 +2,38 @@
 
 from dataclasses import dataclass
 
-from ds2ta_deploy.flips import LayerFlips
+
+@dataclass(frozen=True)
+class LayerFlips:
+    """How the spikes of one population change.
+
+    A flip is a spike that only one of the two networks fires. Each runs on from its own spikes, so that flips of earlier
+    layers are among the reasons for those of later ones.
+
+    Attributes:
+        name: of the spikes.
+        compared: neurons times time steps times samples.
+        flips: how many of them differ.
+        float_spikes: how many spikes the trained network fires.
+        integer_spikes: how many the network on the grid fires.
+
+    """
+
+    name: str
+    compared: int
+    flips: int
+    float_spikes: int
+    integer_spikes: int
+
+    def __add__(self, other: "LayerFlips") -> "LayerFlips":
+        """Add the counts of other samples."""
+        return LayerFlips(
+            self.name,
+            self.compared + other.compared,
+            self.flips + other.flips,
+            self.float_spikes + other.float_spikes,
+            self.integer_spikes + other.integer_spikes,
+        )
 
 
 @dataclass(frozen=True)

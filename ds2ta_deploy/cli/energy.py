@@ -172,11 +172,17 @@ def _words(report: "EnergyReport", constants: "Constants") -> list[str]:
     total, samples = report.total, report.samples
     energy = energy_pj(total, constants) / samples / 1000
     dense = constants.multiply_accumulate * report.dense / samples / 1000
-    return [
+    done = (
         f"one sample: {total.effective_acs / samples:,.0f} ACs, {total.effective_macs / samples:,.0f} MACs, "
-        f"{total.window_additions / samples:,.0f} window additions; {report.dense / samples:,.0f} MACs if nothing were skipped",
+        f"{total.window_additions / samples:,.0f} window additions; {report.dense / samples:,.0f} MACs if nothing were skipped"
+    )
+    sparsity = (
+        f"{report.activation_sparsity:.2%} of neurons and steps are silent, {report.connection_sparsity:.2%} of the weights are zero; "
+        f"{report.footprint:,} bytes"
+    )
+    return [
+        done,
         f"energy: {energy:,.1f} nJ a sample; {dense:,.1f} nJ if every product were done",
-        f"{report.activation_sparsity:.2%} of neurons and steps are silent, {report.connection_sparsity:.2%} of the weights are zero, "
-        f"{report.footprint:,} bytes",
+        sparsity,
         f"constants: {constants.source}; memory and routing are not counted, nothing was measured on a chip",
     ]

@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from ds2ta_deploy.cli.imports import import_options
-from ds2ta_deploy.cli.options import allow_modified_option, json_option, lava_python_option, print_json, progress, runtime_option
+from ds2ta_deploy.cli.options import allow_modified_option, json_option, lava_python_option, print_json, runtime_option
+from ds2ta_deploy.cli.scheduling import Scheduling, run_job, scheduling_options
 
 
 @click.command("eval", epilog="Example: ds2ta eval OUT --data /usr/share/datasets/fashion-mnist")
@@ -19,6 +20,7 @@ from ds2ta_deploy.cli.options import allow_modified_option, json_option, lava_py
 )
 @runtime_option("Runtime to use.  [default: the target's for an artifact, torch-float for a checkpoint]")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="The checkpoint behind the artifact; needed by the runtime torch.")
+@scheduling_options
 @allow_modified_option
 @lava_python_option
 @import_options
@@ -28,36 +30,28 @@ def command(
     data: Path,
     runtime: str | None,
     checkpoint: Path | None,
+    scheduler: str | None,
+    workers: int | None,
+    resume: Path | None,
     allow_modified: bool,
     lava_python: Path | None,
     as_json: bool,
     said: dict[str, Any],
 ) -> None:
     """Measure the top-1 accuracy of SOURCE, an artifact or a checkpoint, over a labelled data set."""
-    from ds2ta_deploy.cli.sources import open_source
+    from ds2ta_deploy.cli.jobs import EvalJob
     from ds2ta_deploy.datasets import read_data
     from ds2ta_deploy.errors import InputError, Problem
 
-    opened = open_source(
-        source, runtime, "populations", checkpoint=checkpoint, allow_modified=allow_modified, lava_python=lava_python, said=said
-    )
+    job = EvalJob(source, checkpoint, runtime, allow_modified, lava_python, said)
+    opened = job.open()
     labelled = read_data(data)
     if labelled.labels is None or len(labelled.labels) == 0:
         raise InputError(Problem("DS2TA-134", "has no labels", str(data), "save the classes under 'labels'"))
-    right = start = 0
-    batches = opened.batches(labelled.images)
-    with progress(f"evaluating on {opened.runtime}", len(batches)) as tell:
-        for number, batch in enumerate(batches, 1):
-            logits = opened.trace(batch, ())[opened.logits]
-            if (labelled.labels >= logits.shape[1]).any():
-                what = f"has labels up to {labelled.labels.max()}, the network knows classes 0..{logits.shape[1] - 1}"
-                raise InputError(Problem("DS2TA-135", what, str(data)))
-            decisions = logits.argmax(1)
-            right += int((decisions == labelled.labels[start : start + len(decisions)]).sum())
-            start += len(decisions)
-            tell(number)
-    top1 = 100 * right / start
+    scores = [score for _, score in run_job(job, opened, labelled, Scheduling(scheduler, workers, resume), "evaluating")]
+    correct, samples = (sum(getattr(score, name) for score in scores) for name in ("correct", "samples"))
+    top1 = 100 * correct / samples
     if as_json:
-        print_json({"runtime": opened.runtime, "samples": start, "correct": right, "top1_percent": round(top1, 4)})
+        print_json({"runtime": scores[0].runtime, "samples": samples, "correct": correct, "top1_percent": round(top1, 4)})
     else:
-        click.echo(f"top-1 {top1:.2f} % ({right} of {start} samples, {opened.runtime})")
+        click.echo(f"top-1 {top1:.2f} % ({correct} of {samples} samples, {scores[0].runtime})")

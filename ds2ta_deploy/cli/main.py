@@ -22,6 +22,8 @@ COMMANDS = {
     "bench": ("bench", "Time runtimes on an artifact, side by side."),
     "report": ("report", "Estimate what an artifact would take of a neuromorphic chip."),
     "flips": ("flips", "Measure how many spikes the integer grid changes, layer by layer."),
+    "analyze": ("analyze", "Measure what every layer costs on the integer grid, alone and cumulated."),
+    "energy": ("energy", "Count operations where a spike meets a weight, and estimate energy."),
     "check": ("check", "Say whether a checkpoint can be exported, with every problem."),
     "lava": ("lava", "Install Lava, for the target of that name."),
     "targets": ("targets", "List targets and runtimes, and which can be used here."),

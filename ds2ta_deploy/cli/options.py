@@ -1,7 +1,7 @@
 """Options, progress and tables that several commands share. Data goes to stdout, words to stderr."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,6 +30,7 @@ values_option = click.option(
 lava_python_option = click.option(
     "--lava-python", type=click.Path(path_type=Path), help="Interpreter that has Lava, for the runtime lava.  [default: this one]"
 )
+samples_option = click.option("--samples", type=click.IntRange(1), default=256, show_default=True, help="Most samples of the data to run.")
 allow_modified_option = click.option("--allow-modified", is_flag=True, help="Go on although files are not the ones exported.")
 
 
@@ -81,6 +82,16 @@ def print_table(table: "Table") -> None:
 
     console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)
     console.print(table)
+
+
+def print_report(tables: "Iterable[Table]") -> None:
+    """Print tables as the command's result on stdout, as wide as they need when nobody watches."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(highlight=False, width=160)
+    for table in tables:
+        console.print(table)
 
 
 def print_json(data: Any) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ds2ta_deploy.cli.options import allow_modified_option, artifact_argument, json_option, print_json
+from ds2ta_deploy.cli.options import allow_modified_option, artifact_argument, json_option, print_json, print_report
 from ds2ta_deploy.errors import printable
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ def command(artifact: Path, target: str, allow_modified: bool, as_json: bool) ->
     limit is printed with its source. It is an estimate; nothing is run on a chip.
     """
     import msgspec
-    from rich.console import Console
 
     from ds2ta_deploy.artifact import Artifact
     from ds2ta_deploy.chips import read_chip
@@ -36,9 +35,7 @@ def command(artifact: Path, target: str, allow_modified: bool, as_json: bool) ->
     if as_json:
         print_json(msgspec.to_builtins(fit))
         return
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(highlight=False, width=160)
-    console.print(_table(fit))
+    print_report([_table(fit)])
     for line in (*_totals(fit), "", *_misfits(fit), "", *_sources(fit)):
         click.echo(printable(line))
 

@@ -15,10 +15,10 @@ from ds2ta_deploy.cli.options import (
     print_json,
     print_rates,
     print_table,
-    progress,
     runtime_option,
     say,
 )
+from ds2ta_deploy.cli.scheduling import Scheduling, run_job, scheduling_options
 
 
 @click.command("verify", epilog="Example: ds2ta verify OUT --runtime onnxruntime --values all")
@@ -36,6 +36,7 @@ from ds2ta_deploy.cli.options import (
     help="populations: spikes, counts, logits. all: currents, membranes and attention maps too.  "
     "[default: populations; all when files are modified]",
 )
+@scheduling_options
 @allow_modified_option
 @lava_python_option
 @json_option
@@ -45,6 +46,9 @@ def command(
     inputs: Path | None,
     checkpoint: Path | None,
     values: Any,
+    scheduler: str | None,
+    workers: int | None,
+    resume: Path | None,
     allow_modified: bool,
     lava_python: Path | None,
     as_json: bool,
@@ -54,18 +58,22 @@ def command(
     Exits with 1 and names the first differing value, its time step and index, when anything differs.
     """
     from ds2ta_deploy.artifact import Artifact
-    from ds2ta_deploy.datasets import read_data
-    from ds2ta_deploy.verification import golden_inputs, verify
+    from ds2ta_deploy.cli.jobs import VerifyJob, merge_verified
+    from ds2ta_deploy.datasets import Labelled, read_data
+    from ds2ta_deploy.errors import Problem, UsageError
+    from ds2ta_deploy.verification import golden_inputs
 
-    opened = Artifact.open(artifact, allow_modified=allow_modified)
-    for name in opened.modified:
+    artifact_opened = Artifact.open(artifact, allow_modified=allow_modified)
+    for name in artifact_opened.modified:
         say(f"{name} is not the file that was exported; going on", warning=True)
-    axis = opened.graph.input_type.shape.index(None)
-    pixels = None if inputs is None else read_data(inputs).images
-    total = (golden_inputs(opened) if pixels is None else pixels).shape[axis] if pixels is None or pixels.ndim > axis else 0
+    pixels = golden_inputs(artifact_opened) if inputs is None else read_data(inputs).images
+    artifact_opened.graph.check_input(pixels)
+    if pixels.shape[artifact_opened.graph.input_type.shape.index(None)] == 0:
+        raise UsageError(Problem("DS2TA-507", "there is no sample to compare", artifact_opened.graph.input_name))
     names = None if not runtime or "all" in runtime else runtime
-    with progress(f"verifying {artifact.name}", total) as tell:
-        report = verify(opened, names, inputs=pixels, checkpoint=checkpoint, lava_python=lava_python, values=values, progress=tell)
+    job = VerifyJob(artifact, checkpoint, names, values, allow_modified, lava_python, recorded=inputs is None)
+    where = Scheduling(scheduler, workers, resume)
+    report = merge_verified(run_job(job, job.open(), Labelled(pixels, None), where, f"verifying {artifact.name}"))
     if as_json:
         print_json(parity_json(report))
     else:

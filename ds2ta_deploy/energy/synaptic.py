@@ -77,7 +77,7 @@ def _weights_met(op: Linear | Conv2d | Readout, inputs: IntArray) -> int:
 
 def _of_activations(graph: Graph, op: Op, done: int) -> Operations:
     """Accumulates where a spike gates the other side, multiplications otherwise."""
-    gated = any(0 <= graph.ranges[name].minimum and graph.ranges[name].maximum <= 1 for name in op.inputs)
+    gated = any(graph.ranges[name].minimum >= 0 and graph.ranges[name].maximum <= 1 for name in op.inputs)
     return Operations(effective_acs=done) if gated else Operations(effective_macs=done)
 
 

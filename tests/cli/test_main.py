@@ -238,6 +238,8 @@ def test_the_commands_are_those_promised():
         "bench",
         "report",
         "flips",
+        "analyze",
+        "energy",
         "check",
         "lava",
         "targets",
