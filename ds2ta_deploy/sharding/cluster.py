@@ -81,7 +81,7 @@ class Cluster:
         """Yield every shard once with its result, in the order in which they are done.
 
         Raises:
-            RuntimeFailedError: DS2TA-611 when workers died again and again on one shard, 612 when one has other versions.
+            RuntimeFailedError: DS2TA-611 when workers died again and again, 612 when one has other versions.
             Ds2taError: whatever a shard raised.
 
         """
@@ -106,7 +106,8 @@ class Cluster:
             try:
                 result = future.result()
             except KilledWorker as error:
-                what = f"the workers died again and again on samples {shard.start} to {shard.start + shard.samples - 1}"
+                last = shard.start + shard.samples - 1
+                what = f"the workers died again and again; samples {shard.start} to {last} were among what they had to run"
                 advice = "see the workers' logs; too little memory is the usual reason"
                 raise RuntimeFailedError(Problem("DS2TA-611", what, self._address, advice)) from error
             future.release()

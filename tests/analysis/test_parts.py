@@ -101,6 +101,8 @@ def test_the_weight_error_by_its_definition(tiny_model):
         lost += sum((integer * unit - real) ** 2 for integer, real in zip(integers, row, strict=True))
         whole += sum(real**2 for real in row)
     assert weight_error(tiny_model, quantized, parts["blocks.0.attn.q"]) == pytest.approx((lost / whole) ** 0.5)  # of real numbers
-    errors = [weight_error(tiny_model, quantize(tiny_model, Quantization(weight_bits=bits)), parts["blocks.0.attn.q"]) for bits in (8, 6, 4)]
+    errors = [
+        weight_error(tiny_model, quantize(tiny_model, Quantization(weight_bits=bits)), parts["blocks.0.attn.q"]) for bits in (8, 6, 4)
+    ]
     assert 0 < errors[0] < errors[1] < errors[2] < 0.5
     assert weight_error(tiny_model, quantized, parts["blocks.0.attn"]) is None

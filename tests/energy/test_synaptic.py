@@ -89,7 +89,9 @@ def test_products_of_activations_in_whole_graphs(name, request, small_inputs):
 
 def test_the_layer_behind_the_pixels_multiplies(small_graph, small_inputs):
     found = {}
-    small_graph.execute(small_inputs, meter=lambda op, read: found.__setitem__(op.name, (count_operations(small_graph, op, read), op, read)))
+    small_graph.execute(
+        small_inputs, meter=lambda op, read: found.__setitem__(op.name, (count_operations(small_graph, op, read), op, read))
+    )
     counted, op, (pixels,) = found["patch.stages.0.weights"]
     reads = sum(int(((op.operands(place, pixels)["inputs"] != 0) & (op.weight[place[-1]] != 0)).sum()) for place in _places(op, pixels))
     assert counted == Operations(effective_macs=reads)
