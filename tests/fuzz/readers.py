@@ -7,6 +7,7 @@ was read; it raises :class:`fuzz.contained.ViolationError` when something was ac
 import hashlib
 import importlib.util
 import random
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,7 @@ from fuzz.mutate import BY_SUFFIX, spoil_artifact, spoil_file, spoil_files, spoi
 from fuzz.mutate_bytes import spoil_bytes
 
 from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, GRAPH, MODEL, REPORT, Artifact, encode_json
+from ds2ta_deploy.errors import InputError, Problem
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.ranges import profile_of, prove
 from ds2ta_deploy.reading import read_regular
@@ -335,6 +337,31 @@ def _settings(path: Path) -> None:
     path.write_text('profile = "loihi"\nweight_bits = 6\nfirst_layer_bits = 10\n')
 
 
+def read_kept(path: Path) -> str:
+    """Read a finished shard's result; what is not whole and right is none."""
+    from ds2ta_deploy.cli.jobs import Score
+    from ds2ta_deploy.sharding.shards import Kept
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / f"{_SHARD}.json").write_bytes(read_regular(path))
+        result = Kept(Path(folder), Score).load(_SHARD)
+    if result is None:
+        raise InputError(Problem("DS2TA-998", "is as good as none", str(path)))
+    return _digest(msgspec.json.encode(result))
+
+
+def _seed_kept(path: Path) -> None:
+    from ds2ta_deploy.cli.jobs import Score
+    from ds2ta_deploy.sharding.shards import Kept
+
+    with tempfile.TemporaryDirectory() as folder:
+        Kept(Path(folder), Score).save(_SHARD, Score("native", 512, 460))
+        path.write_bytes((Path(folder) / f"{_SHARD}.json").read_bytes())
+
+
+#: Key of the shard whose result is read.
+_SHARD = "5" * 64
+
 _ZIP, _TENSORS, _ONNX = (spoil_file(BY_SUFFIX[suffix]) for suffix in (".npz", ".safetensors", ".onnx"))
 LAVA_FILES = ("graph.json", "tensors.npz")
 C_FILES = ("model.h", "model.c", "model_data.h", "model_data.c", "ds2ta_kernels.h", "ds2ta_kernels.c")
@@ -356,5 +383,6 @@ READERS: dict[str, Reader] = {
     "data": Reader(read_data, _seed_npz, _ZIP, 3000),
     "idx": Reader(read_idx, _seed_idx, spoil_file(spoil_bytes), 2000),
     "golden": Reader(read_golden, _seed_npz, _ZIP, 2000),
+    "shard": Reader(read_kept, _seed_kept, spoil_file(spoil_text), 2000, hashed=True),
     "settings": Reader(read_settings, _settings, spoil_file(spoil_text), 2000, needs="torch"),
 }
