@@ -19,8 +19,8 @@ from ds2ta_deploy.sharding.shards import Shard
 #: Name of a scheduler that is started here, with workers of its own.
 LOCAL = "local"
 
-#: Seconds in which a scheduler must answer.
-_PATIENCE = 10
+#: Seconds in which a scheduler must answer, and have a worker.
+_PATIENCE, _PATIENCE_FOR_WORKERS = 10, 60
 
 #: Shards a worker's thread has before it: one that runs, one that is there when it is done.
 _AHEAD = 2
@@ -63,7 +63,9 @@ class Cluster:
         with ExitStack() as stack:
             target: Any = self._address
             if target == LOCAL:
-                local = LocalCluster(n_workers=self._workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL)
+                local = LocalCluster(
+                    n_workers=self._workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL
+                )
                 target = stack.enter_context(local)
             try:
                 self.client = stack.enter_context(Client(target, timeout=_PATIENCE))
@@ -81,13 +83,17 @@ class Cluster:
         """Yield every shard once with its result, in the order in which they are done.
 
         Raises:
-            RuntimeFailedError: DS2TA-611 when workers died again and again, 612 when one has other versions.
+            RuntimeFailedError: DS2TA-610 when there is no worker, 611 when workers died again and again, 612 when one has other versions.
             Ds2taError: whatever a shard raised.
 
         """
         from distributed import KilledWorker, as_completed
 
-        self.client.wait_for_workers(1)
+        try:
+            self.client.wait_for_workers(1, timeout=_PATIENCE_FOR_WORKERS)
+        except TimeoutError as error:
+            advice = "start some with `dask worker ADDRESS`"
+            raise RuntimeFailedError(Problem("DS2TA-610", "the scheduler has no worker", self._address, advice)) from error
         bundle = job.bundle()
         key = job.identity(bundle).decode()
         # A task, not scattered data: where every copy died with its worker, the scheduler makes another.

@@ -127,6 +127,14 @@ def test_no_scheduler_answers(monkeypatch):
         pass
 
 
+def test_a_scheduler_without_workers(job, monkeypatch):
+    monkeypatch.setattr(cluster_module, "_PATIENCE_FOR_WORKERS", 1)
+    with Cluster("local", 1) as cluster:
+        cluster.client.retire_workers(list(cluster.client.scheduler_info()["workers"]))
+        with pytest.raises(RuntimeFailedError, match=r"DS2TA-610.*no worker"):
+            run_shards(job, pictures(1), job.open(), executor=cluster)
+
+
 def test_without_dask_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr(cluster_module.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingRuntimeError, match=r"DS2TA-410.*pip install 'ds2ta-deploy\[cluster\]'"):
