@@ -182,11 +182,11 @@ class _Tally:
         self.graph = graph
         self.operations: dict[str, Operations] = defaultdict(Operations)
         self.sizes, self.zeros = Counter[str](), Counter[str]()
-        scores = [op.outputs[0] for op in graph if isinstance(op, MatMul) and op.transpose_right]
         self.tables = {op.inputs[0]: op.outputs[0] for op in graph if isinstance(op, Lookup)}
         self.readers = {op.inputs[0]: op for op in graph if isinstance(op, MatMul) and not op.transpose_right}
-        self.scores = scores
-        self.watched = {*scores, *self.tables.values(), *(name for name in graph.types if name.endswith(".spikes"))}
+        scores = [op.outputs[0] for op in graph if isinstance(op, MatMul) and op.transpose_right]
+        self.scores = [name for name in scores if self.tables.get(name, name) in self.readers]  # a map is what meets the values
+        self.watched = {*self.scores, *self.tables.values(), *(name for name in graph.types if name.endswith(".spikes"))}
 
     def count(self, op: Op, read: tuple[IntArray, ...]) -> None:
         """Add an op's operations."""

@@ -10,6 +10,7 @@ from ds2ta_deploy.errors import InputError, UsageError
 from ds2ta_deploy.graph.operations import dense_operations
 from ds2ta_deploy.graph.populations import group
 from ds2ta_deploy.report import memory
+from ds2ta_deploy.synthetic import synthetic_pixels
 
 
 @pytest.mark.parametrize("name", ["small_graph", "stream_graph"])
@@ -77,3 +78,12 @@ def test_what_cannot_be_measured_is_named(small_graph, small_inputs):
         measure_energy(small_graph, small_inputs[:0])
     with pytest.raises(InputError, match="DS2TA-121"):
         measure_energy(small_graph, small_inputs[:, 1:])
+
+
+def test_every_family_can_be_measured(family_graphs):
+    for name, graph in family_graphs.items():
+        shape = tuple(2 if size is None else size for size in graph.input_type.shape)
+        report = measure_energy(graph, synthetic_pixels("frames" if len(shape) == 5 else "images", shape, 3))
+        assert report.total.effective_acs > 0, name
+        assert len(report.maps) == (2 if name in ("spikformer-cifar", "spikformer-dvs") else 0), name
+        assert 0 < report.activation_sparsity < 1, name
