@@ -20,7 +20,7 @@ PYTHON ?= $(call first_working,python3.11 python3)
 PIP_INSTALL := bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 # What the tests of optional parts need.
-EXTRAS := torch,events,images,report
+EXTRAS := torch,events,images,report,plot,cluster
 
 # SpikingJelly, whose neurons and networks tests/published compares ours with, asks for torchvision, torchaudio and a dozen more
 # packages; what the tests import of it needs these two only. Apache-2.0, MIT, BSD-3-Clause; none is shipped.

@@ -73,6 +73,10 @@ class Ds2taError(Exception):
         self.problems: tuple[Problem, ...] = found
         super().__init__("\n".join(str(problem) for problem in found))
 
+    def __reduce__(self) -> tuple[type["Ds2taError"], tuple[tuple[Problem, ...]]]:
+        """Be pickled by the problems: an error of a worker on another machine is the same error here."""
+        return type(self), (self.problems,)
+
 
 class InputError(Ds2taError):
     """A file that was given is invalid, damaged, unsafe or not what it claims to be (1xx)."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ds2ta_deploy.analysis.results import LayerFlips
 from ds2ta_deploy.errors import Problem, UsageError
 from ds2ta_deploy.freezing import freeze
 from ds2ta_deploy.models.network import SpikingTransformer
@@ -14,29 +15,6 @@ from ds2ta_deploy.runtimes.pytorch import FloatRuntime, PytorchRuntime
 
 #: Samples that are run at once.
 _BATCH = 8
-
-
-@dataclass(frozen=True)
-class LayerFlips:
-    """How the spikes of one population change.
-
-    A flip is a spike that only one of the two networks fires. Each runs on from its own spikes, so that flips of earlier
-    layers are among the reasons for those of later ones.
-
-    Attributes:
-        name: of the spikes.
-        compared: neurons times time steps times samples.
-        flips: how many of them differ.
-        float_spikes: how many spikes the trained network fires.
-        integer_spikes: how many the network on the grid fires.
-
-    """
-
-    name: str
-    compared: int
-    flips: int
-    float_spikes: int
-    integer_spikes: int
 
 
 @dataclass(frozen=True)

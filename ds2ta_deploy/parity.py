@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,14 @@ class RuntimeResult:
             self.different += different
             self.differences[name] = self.differences.get(name, 0) + different
 
+    def add(self, other: "RuntimeResult", start: int) -> None:
+        """Add what was found on other samples, the first of which is number ``start``."""
+        self.values = other.values
+        self.integers += other.integers
+        self.different += other.different
+        if self.first is None and other.first is not None:
+            self.first = replace(other.first, sample=other.first.sample + start)
+
 
 @dataclass
 class ParityReport:
@@ -103,6 +111,7 @@ class ParityReport:
         results: one a runtime that was compared; without the baseline.
         hashes: SHA-256 of every value over all samples, as the baseline computed it.
         firing_rates: mean of every ``*.spikes``.
+        spike_counts: spikes, and neurons times steps times samples, of every ``*.spikes``.
         output: the baseline's logits of all samples.
         left_out: name of a runtime that nobody asked for by name and that cannot run this network -> why.
 
@@ -113,6 +122,7 @@ class ParityReport:
     results: list[RuntimeResult]
     hashes: dict[str, str] = field(default_factory=dict)
     firing_rates: dict[str, float] = field(default_factory=dict)
+    spike_counts: dict[str, tuple[int, int]] = field(default_factory=dict)
     output: NDArray[np.integer] = field(default_factory=lambda: np.zeros((0, 0), np.int32))
     left_out: dict[str, str] = field(default_factory=dict)
 
@@ -184,7 +194,7 @@ def compare_runtimes(
             _tally(result, baseline.name, expected, runtime.trace(batch, names), graph, names, start)
         if progress is not None:
             progress(stop)
-    report.hashes, report.firing_rates = digest.hashes(), digest.rates()
+    report.hashes, report.firing_rates, report.spike_counts = digest.hashes(), digest.rates(), digest.counts()
     report.output = np.concatenate(outputs) if outputs else report.output
     if golden is not None:
         recorded = _against_golden(graph, report, golden, wanted)
@@ -282,6 +292,15 @@ class Digest:
         """Return the hashes so far."""
         return {name: digest.hexdigest() for name, digest in self._digests.items()}
 
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Return spikes, and neurons times steps times samples, so far."""
+        return {name: (total, count) for name, (total, count) in self._sums.items()}
+
     def rates(self) -> dict[str, float]:
         """Return the firing rates so far."""
-        return {name: total / max(count, 1) for name, (total, count) in self._sums.items()}
+        return firing_rates(self.counts())
+
+
+def firing_rates(counts: dict[str, tuple[int, int]]) -> dict[str, float]:
+    """Return spikes over neurons, steps and samples."""
+    return {name: total / max(count, 1) for name, (total, count) in counts.items()}

@@ -77,6 +77,23 @@ def put_on_grid(model: SpikingTransformer, settings: Quantization) -> None:
     model.quantization = settings
 
 
+def pixel_grid(model: SpikingTransformer, settings: Quantization) -> tuple[torch.Tensor, float]:
+    """Return a trained model's normalised pixels as an integer table ``[C, 256]``, and the real value of one unit of it.
+
+    Raises:
+        UnsupportedError: DS2TA-202 when the model is on the grid already, 222 when the pixels are not finite.
+
+    """
+    encoder, config = model.encoder, model.config
+    if not isinstance(encoder, PixelEncoder):
+        raise UnsupportedError(Problem("DS2TA-202", "the model's pixel encoder is not a trained one", "encoder"))
+    pixels = torch.arange(256)[:, None].expand(-1, config.in_channels)
+    values = encoder(pixels).T.contiguous()
+    if not torch.isfinite(values).all():
+        raise UnsupportedError(Problem("DS2TA-222", "the normalised pixels are not finite", "encoder", "mend pixel_mean and pixel_std"))
+    return quantize_table(values, 2 ** (settings.first_layer_bits - 1) - 1, counts=config.input_kind == "frames")
+
+
 class _Walk:
     """Goes through a network, part by part; ``largest`` is the largest count of the residual stream so far."""
 
@@ -105,15 +122,7 @@ class _Walk:
 
     def _encoder(self, model: SpikingTransformer) -> float:
         """Bake the pixel table; returns the real value of one unit of it."""
-        encoder, config = model.encoder, self.context.config
-        if not isinstance(encoder, PixelEncoder):
-            raise UnsupportedError(Problem("DS2TA-202", "the model's pixel encoder is not a trained one", "encoder"))
-        pixels = torch.arange(256)[:, None].expand(-1, config.in_channels)
-        values = encoder(pixels).T.contiguous()
-        if not torch.isfinite(values).all():
-            raise UnsupportedError(Problem("DS2TA-222", "the normalised pixels are not finite", "encoder", "mend pixel_mean and pixel_std"))
-        largest = 2 ** (self.context.settings.first_layer_bits - 1) - 1
-        table, unit = quantize_table(values, largest, counts=config.input_kind == "frames")
+        table, unit = pixel_grid(model, self.context.settings)
         model.encoder = IntegerPixelEncoder(table)
         return unit
 

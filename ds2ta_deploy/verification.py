@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from ds2ta_deploy.errors import InputError, Problem, UnsupportedError, UsageErro
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.populations import population_values
 from ds2ta_deploy.parity import ParityReport, Progress, compare_runtimes
-from ds2ta_deploy.runtimes.base import RUNTIMES, open_runtime
+from ds2ta_deploy.runtimes.base import RUNTIMES, Runtime, open_runtime
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
 from ds2ta_deploy.targets import find_target
 
@@ -79,36 +80,94 @@ def verify(
 
     """
     opened = artifact if isinstance(artifact, Artifact) else Artifact.open(artifact)
-    graph = opened.graph
-    if GRAPH not in opened.modified:
-        opened.check_certificate()
+    check_certificate(opened)
     golden = None
     if inputs is None:
         inputs = golden_inputs(opened)
         golden = golden_hashes(opened)
-    graph.check_input(inputs)
+    opened.graph.check_input(inputs)
     path = Path(checkpoint) if checkpoint is not None else None
     lava = Path(lava_python) if lava_python is not None else None
     asked = [runtimes] if isinstance(runtimes, str) else runtimes
-    names = list(asked if asked is not None else _default_runtimes(opened, path, lava))
-    if path is not None:
+    comparison = open_comparison(opened, asked, path, lava, values, recorded=golden is not None)
+    return comparison.run(inputs, golden, progress)
+
+
+def check_certificate(artifact: Artifact) -> None:
+    """Check the certificate of a graph that is the one exported.
+
+    Raises:
+        InputError: DS2TA-170 when it does not hold.
+
+    """
+    if GRAPH not in artifact.modified:
+        artifact.check_certificate()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runtimes of an artifact, opened, and what of them is compared.
+
+    Attributes:
+        graph: of the artifact.
+        baseline: what the others are compared with.
+        others: what is compared.
+        wanted: names of the values.
+        left_out: name of a runtime that nobody asked for and that cannot run this network -> why.
+
+    """
+
+    graph: Graph
+    baseline: Runtime
+    others: tuple[Runtime, ...]
+    wanted: tuple[str, ...]
+    left_out: dict[str, str]
+
+    def run(self, inputs: NDArray[np.uint8], golden: dict[str, str] | None = None, progress: Progress | None = None) -> ParityReport:
+        """Compare on some inputs; arguments and errors as :func:`ds2ta_deploy.parity.compare_runtimes`."""
+        self.graph.check_input(inputs)
+        report = compare_runtimes(self.graph, inputs, self.baseline, self.others, self.wanted, golden=golden, progress=progress)
+        report.left_out = dict(self.left_out)
+        return report
+
+
+def open_comparison(
+    artifact: Artifact,
+    runtimes: Sequence[str] | None,
+    checkpoint: Path | None,
+    lava_python: Path | None,
+    values: Values | None,
+    *,
+    recorded: bool,
+) -> Comparison:
+    """Open the runtimes that are to be compared; arguments and errors as :func:`verify`.
+
+    Args:
+        artifact: what to verify, opened.
+        runtimes: names; by default every one that can run here, and this network.
+        checkpoint: compares with the quantized PyTorch model too.
+        lava_python: interpreter that has Lava.
+        values: which values to compare.
+        recorded: whether recorded hashes will be compared, too.
+
+    """
+    names = list(runtimes if runtimes is not None else _default_runtimes(artifact, checkpoint, lava_python))
+    if checkpoint is not None:
         names.append("torch")
-    baseline = open_runtime("torch" if "torch" in names else ReferenceRuntime.name, opened, path)
+    baseline = open_runtime("torch" if "torch" in names else ReferenceRuntime.name, artifact, checkpoint)
     compared = [name for name in dict.fromkeys([ReferenceRuntime.name, *names]) if name != baseline.name]
-    if not compared and golden is None:
+    if not compared and not recorded:
         raise UsageError(Problem("DS2TA-509", "there is nothing to compare the reference with", mend=f"name one of: {', '.join(RUNTIMES)}"))
     others, left_out = [], dict[str, str]()
     for name in compared:
         try:
-            others.append(open_runtime(name, opened, path, lava_python=lava))
+            others.append(open_runtime(name, artifact, checkpoint, lava_python=lava_python))
         except UnsupportedError as error:
-            if asked is not None:
+            if runtimes is not None:
                 raise
             left_out[name] = error.problems[0].what
-    values = values or ("all" if opened.modified else "populations")
-    report = compare_runtimes(graph, inputs, baseline, others, wanted_values(graph, values), golden=golden, progress=progress)
-    report.left_out = left_out
-    return report
+    wanted = wanted_values(artifact.graph, values or ("all" if artifact.modified else "populations"))
+    return Comparison(artifact.graph, baseline, tuple(others), wanted, left_out)
 
 
 def _default_runtimes(artifact: Artifact, checkpoint: Path | None, lava_python: Path | None) -> list[str]:

@@ -2,7 +2,8 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,6 +24,17 @@ from ds2ta_deploy.models.network import SpikingTransformer
 from ds2ta_deploy.models.probe import Probe, Watch
 from ds2ta_deploy.quantization import Quantization, quantize
 from ds2ta_deploy.runtimes.base import Runtime, Trace, require_known
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch take floating-point sums on one thread, so that their order does not depend on the number of cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class PytorchRuntime(Runtime):

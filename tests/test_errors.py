@@ -1,4 +1,5 @@
 import dataclasses
+import pickle
 
 import pytest
 
@@ -69,3 +70,11 @@ def test_every_kind_of_error_has_its_own_exit_code():
     assert len(kinds) == 6
     assert len({kind.exit_code for kind in kinds}) == len(kinds)
     assert all(not issubclass(kind, other) for kind in kinds for other in kinds if kind is not other)
+
+
+def test_an_error_of_another_process_is_the_same_error_here():
+    sent = InputError([Problem("DS2TA-101", "is bad", "file", "mend it"), Problem("DS2TA-102", "is worse")])
+    received = pickle.loads(pickle.dumps(sent))  # noqa: S301 - our own
+    assert type(received) is InputError
+    assert received.problems == sent.problems
+    assert str(received) == str(sent)

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ds2ta_deploy.cli.events import event_options
+from ds2ta_deploy.cli.events import INPUTS, event_options
 from ds2ta_deploy.cli.imports import import_options
-from ds2ta_deploy.cli.options import allow_modified_option, json_option, lava_python_option, print_json, progress, runtime_option
+from ds2ta_deploy.cli.options import allow_modified_option, json_option, lava_python_option, print_json, runtime_option
+from ds2ta_deploy.cli.scheduling import Scheduling, run_job, scheduling_options
 
 if TYPE_CHECKING:
     from ds2ta_deploy.events.frames import EventReading
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     "--data",
     type=click.Path(path_type=Path),
     required=True,
-    help=".npz with 'images' or 'frames' and 'labels', a directory of idx files (its test split), or a directory with a folder of "
-    "recordings of events for each class.",
+    help=f"{INPUTS}; with labels, of which the test split is taken.",
 )
 @runtime_option("Runtime to use.  [default: the target's for an artifact, torch-float for a checkpoint]")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="The checkpoint behind the artifact; needed by the runtime torch.")
+@scheduling_options
 @allow_modified_option
 @lava_python_option
 @event_options
@@ -34,6 +35,9 @@ def command(
     data: Path,
     runtime: str | None,
     checkpoint: Path | None,
+    scheduler: str | None,
+    workers: int | None,
+    resume: Path | None,
     allow_modified: bool,
     lava_python: Path | None,
     as_json: bool,
@@ -41,30 +45,19 @@ def command(
     said: dict[str, Any],
 ) -> None:
     """Measure the top-1 accuracy of SOURCE, an artifact or a checkpoint, over a labelled data set."""
-    from ds2ta_deploy.cli.sources import open_source
+    from ds2ta_deploy.cli.jobs import EvalJob
     from ds2ta_deploy.errors import InputError, Problem
     from ds2ta_deploy.inputs import read_inputs
 
-    opened = open_source(
-        source, runtime, "populations", checkpoint=checkpoint, allow_modified=allow_modified, lava_python=lava_python, said=said
-    )
+    job = EvalJob(source, checkpoint, runtime, allow_modified, lava_python, said)
+    opened = job.open()
     labelled = read_inputs(data, opened.input_shape, reading)
     if labelled.labels is None or len(labelled.labels) == 0:
         raise InputError(Problem("DS2TA-134", "has no labels", str(data), "save the classes under 'labels'"))
-    right = start = 0
-    batches = opened.batches(labelled.images)
-    with progress(f"evaluating on {opened.runtime}", len(batches)) as tell:
-        for number, batch in enumerate(batches, 1):
-            logits = opened.trace(batch, ())[opened.logits]
-            if (labelled.labels >= logits.shape[1]).any():
-                what = f"has labels up to {labelled.labels.max()}, the network knows classes 0..{logits.shape[1] - 1}"
-                raise InputError(Problem("DS2TA-135", what, str(data)))
-            decisions = logits.argmax(1)
-            right += int((decisions == labelled.labels[start : start + len(decisions)]).sum())
-            start += len(decisions)
-            tell(number)
-    top1 = 100 * right / start
+    scores = [score for _, score in run_job(job, opened, labelled, Scheduling(scheduler, workers, resume), "evaluating")]
+    correct, samples = (sum(getattr(score, name) for score in scores) for name in ("correct", "samples"))
+    top1 = 100 * correct / samples
     if as_json:
-        print_json({"runtime": opened.runtime, "samples": start, "correct": right, "top1_percent": round(top1, 4)})
+        print_json({"runtime": scores[0].runtime, "samples": samples, "correct": correct, "top1_percent": round(top1, 4)})
     else:
-        click.echo(f"top-1 {top1:.2f} % ({right} of {start} samples, {opened.runtime})")
+        click.echo(f"top-1 {top1:.2f} % ({correct} of {samples} samples, {scores[0].runtime})")

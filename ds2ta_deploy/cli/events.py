@@ -13,8 +13,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: Help of an option that takes inputs.
 INPUTS = (
-    ".npz with uint8 'images' or 'frames', a directory of idx files, a recording of events (.aedat4, .bin of N-MNIST, .dat of "
-    "Prophesee), or a directory with a folder of recordings for each class"
+    ".npz with uint8 'images' or 'frames', a directory of idx files, pictures in class folders (a directory or .zip), python "
+    "batches of CIFAR-10, a recording of events (.aedat4, .bin of N-MNIST, .dat of Prophesee), or a directory with a folder of "
+    "recordings for each class"
 )
 
 _LONGEST_FRAME = 2**40

@@ -23,6 +23,8 @@ COMMANDS = {
     "report": ("report", "Write a page about an artifact, or estimate what it takes of a chip."),
     "bits": ("bits", "Choose a weight format for every layer under a budget of bytes or accuracy."),
     "flips": ("flips", "Measure how many spikes the integer grid changes, layer by layer."),
+    "analyze": ("analyze", "Measure what every layer costs on the integer grid, alone and cumulated."),
+    "energy": ("energy", "Count operations where a spike meets a weight, and estimate energy."),
     "check": ("check", "Say whether a checkpoint can be exported, with every problem."),
     "lava": ("lava", "Install Lava, for the target of that name."),
     "targets": ("targets", "List targets and runtimes, and which can be used here."),

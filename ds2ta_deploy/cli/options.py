@@ -1,7 +1,7 @@
 """Options, progress and tables that several commands share. Data goes to stdout, words to stderr."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,6 +30,7 @@ values_option = click.option(
 lava_python_option = click.option(
     "--lava-python", type=click.Path(path_type=Path), help="Interpreter that has Lava, for the runtime lava.  [default: this one]"
 )
+samples_option = click.option("--samples", type=click.IntRange(1), default=256, show_default=True, help="Most samples of the data to run.")
 allow_modified_option = click.option("--allow-modified", is_flag=True, help="Go on although files are not the ones exported.")
 
 
@@ -85,6 +86,16 @@ def print_table(table: "Table") -> None:
 
     console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)
     console.print(table)
+
+
+def print_report(tables: "Iterable[Table]") -> None:
+    """Print tables as the command's result on stdout, as wide as they need when nobody watches."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(highlight=False, width=160)
+    for table in tables:
+        console.print(table)
 
 
 def print_json(data: Any) -> None:
@@ -145,3 +156,11 @@ def parity_json(report: "ParityReport") -> dict[str, Any]:
         "hashes": report.hashes,
         "left_out": report.left_out,
     }
+
+
+def read_numbers(_context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...]:
+    """Read ``0,3``: whole numbers from 0 on."""
+    parts = [] if text is None else text.split(",")
+    if not all(part.isascii() and part.isdecimal() and len(part) < 6 for part in parts):
+        raise click.BadParameter(f"{text!r} is not a list of numbers from 0 on", param=option)
+    return tuple(dict.fromkeys(map(int, parts)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ds2ta_deploy.cli.fit import print_fit
-from ds2ta_deploy.cli.options import allow_modified_option, artifact_argument, json_option, print_json, progress, say
+from ds2ta_deploy.cli.options import allow_modified_option, artifact_argument, json_option, print_json, progress, read_numbers, say
 from ds2ta_deploy.cli.outputs import require_free
 from ds2ta_deploy.errors import Problem, UsageError
 
@@ -19,28 +19,20 @@ if TYPE_CHECKING:
     from ds2ta_deploy.pages.page import PageOptions
 
 
-def _read_places(_context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...]:
-    """Read ``0,3``: whole numbers from 0 on."""
-    parts = [] if text is None else text.split(",")
-    if not all(part.isascii() and part.isdecimal() and len(part) < 6 for part in parts):
-        raise click.BadParameter(f"{text!r} is not a list of numbers from 0 on", param=option)
-    return tuple(dict.fromkeys(map(int, parts)))
-
-
 @click.command("report", epilog="Example: ds2ta report OUT --html -o report.html")
 @artifact_argument
 @click.option("--html", is_flag=True, help="Write a page that needs no network: what was exported and compared, with pictures of it.")
 @click.option("--target", metavar="NAME|FILE", help="Chip to estimate for: loihi1, loihi2, or a file of the same format.  [--html: both]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="With --html: file to write.  [default: ARTIFACT.html]")
-@click.option("--inputs", type=click.Path(path_type=Path), help="With --html: .npz to run.  [default: the golden inputs]")
-@click.option("--data", type=click.Path(path_type=Path), help="With --html: labelled .npz or idx files to run, for the top-1 too.")
+@click.option("--inputs", type=click.Path(path_type=Path), help="With --html: inputs to run, as of run.  [default: the golden ones]")
+@click.option("--data", type=click.Path(path_type=Path), help="With --html: labelled inputs to run, for the top-1 too.")
 @click.option("--samples", type=click.IntRange(1), default=256, show_default=True, help="With --inputs or --data: most samples to run.")
 @click.option(
     "--sample", type=click.IntRange(0), default=0, show_default=True, help="With --html: the input whose spikes and attention are drawn."
 )
-@click.option("--heads", metavar="N,N…", callback=_read_places, help="With --html: heads whose attention is drawn.  [default: 4, spread]")
+@click.option("--heads", metavar="N,N…", callback=read_numbers, help="With --html: heads whose attention is drawn.  [default: 4, spread]")
 @click.option(
-    "--steps", metavar="N,N…", callback=_read_places, help="With --html: time steps whose attention is drawn.  [default: 4, spread]"
+    "--steps", metavar="N,N…", callback=read_numbers, help="With --html: time steps whose attention is drawn.  [default: 4, spread]"
 )
 @click.option(
     "--checkpoint", type=click.Path(path_type=Path), help="With --html: the checkpoint, for the functions behind the denoiser's tables."
@@ -149,11 +141,12 @@ def _read(
     """Return the first samples of a file, with their labels where these are asked for."""
     if path is None:
         return None, None
-    from ds2ta_deploy.datasets import first_samples, read_data, require_labels
+    from ds2ta_deploy.datasets import first_samples, require_labels
     from ds2ta_deploy.errors import InputError
+    from ds2ta_deploy.inputs import read_inputs
 
     graph = opened.graph
-    found = first_samples(read_data(path), samples, graph.input_type.shape.index(None))
+    found = first_samples(read_inputs(path, graph.input_type.shape), samples, graph.input_type.shape.index(None))
     graph.check_input(found.images)
     if not labelled:
         return found.images, None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ds2ta_deploy.artifact import Artifact
 from ds2ta_deploy.cli.imports import load, require_nothing_said
 from ds2ta_deploy.errors import Problem, UsageError
+from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.runtimes.base import open_runtime, require_torch
 from ds2ta_deploy.targets import find_target
 from ds2ta_deploy.verification import Values, wanted_values
@@ -97,3 +98,26 @@ def open_source(
     inner = (".product", ".current", ".membrane", ".scores", ".denoised", ".context", ".key_value", ".relevance", ".mixed", "_current")
     names = tuple(name for name in floating.value_names if values == "all" or not name.endswith(inner))
     return Source(FLOAT_RUNTIME, model.config.input_shape, names, floating.trace, "head.logits")
+
+
+def open_graph(path: Path, config: Path | None, settings: dict[str, Any], *, allow_modified: bool = False, said: dict[str, Any]) -> Graph:
+    """Return the integer graph of an artifact, or of a checkpoint that is put on the grid as config and settings say.
+
+    Raises:
+        UsageError: DS2TA-504 when settings are given for an artifact, or --allow-modified for a checkpoint.
+        InputError: when it is neither, or damaged.
+
+    """
+    if path.is_dir():
+        require_nothing_said(said, path)
+        if config is not None or any(value is not None for value in settings.values()):
+            raise UsageError(Problem("DS2TA-504", "settings of the grid are for checkpoints; this is an artifact", str(path)))
+        return Artifact.open(path, allow_modified=allow_modified).graph
+    if allow_modified:
+        raise UsageError(Problem("DS2TA-504", "--allow-modified is for artifacts; this is a file", str(path)))
+    require_torch()
+    from ds2ta_deploy.cli.export import read_settings
+    from ds2ta_deploy.freezing import freeze
+    from ds2ta_deploy.quantization import quantize
+
+    return freeze(quantize(load(path, said).model, read_settings(config, settings)))

@@ -17,24 +17,17 @@ from ds2ta_deploy.cli.options import (
     print_rates,
     print_table,
     progress,
+    read_numbers,
     runtime_option,
     say,
 )
+from ds2ta_deploy.cli.scheduling import Scheduling, run_job, scheduling_options
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ds2ta_deploy.artifact import Artifact
     from ds2ta_deploy.events.frames import EventReading
-
-
-def _numbers(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[int, ...]:
-    """Read numbers with commas between them."""
-    if text is None:
-        return ()
-    if not all(part.strip().isdigit() for part in text.split(",")):
-        raise click.BadParameter(f"{text!r} is not numbers with commas between them")
-    return tuple(dict.fromkeys(int(part) for part in text.split(",")))
 
 
 @click.command("verify", epilog="Example: ds2ta verify OUT --runtime onnxruntime --values all")
@@ -53,9 +46,10 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, text: str | N
 @click.option(
     "--steps",
     metavar="T[,T...]",
-    callback=_numbers,
+    callback=read_numbers,
     help="Compare the step forms instead, over so many time steps each, with the sequence of as many: 1,4,17.",
 )
+@scheduling_options
 @allow_modified_option
 @lava_python_option
 @event_options
@@ -67,6 +61,9 @@ def command(
     checkpoint: Path | None,
     values: Any,
     steps: tuple[int, ...],
+    scheduler: str | None,
+    workers: int | None,
+    resume: Path | None,
     allow_modified: bool,
     lava_python: Path | None,
     as_json: bool,
@@ -77,21 +74,31 @@ def command(
     Exits with 1 and names the first differing value, its time step and index, when anything differs.
     """
     from ds2ta_deploy.artifact import Artifact
+    from ds2ta_deploy.cli.jobs import VerifyJob, merge_verified
+    from ds2ta_deploy.datasets import Labelled
+    from ds2ta_deploy.errors import Problem, UsageError
     from ds2ta_deploy.inputs import read_inputs
-    from ds2ta_deploy.verification import golden_inputs, verify
+    from ds2ta_deploy.verification import golden_inputs
 
-    opened = Artifact.open(artifact, allow_modified=allow_modified)
-    for name in opened.modified:
+    artifact_opened = Artifact.open(artifact, allow_modified=allow_modified)
+    for name in artifact_opened.modified:
         say(f"{name} is not the file that was exported; going on", warning=True)
-    axis = opened.graph.input_type.shape.index(None)
-    pixels = None if inputs is None else read_inputs(inputs, opened.graph.input_type.shape, reading).images
+    shape = artifact_opened.graph.input_type.shape
+    pixels = golden_inputs(artifact_opened) if inputs is None else read_inputs(inputs, shape, reading).images
+    artifact_opened.graph.check_input(pixels)
+    if pixels.shape[shape.index(None)] == 0:
+        raise UsageError(Problem("DS2TA-507", "there is no sample to compare", artifact_opened.graph.input_name))
     if steps:
-        _verify_steps(opened, steps, runtime, pixels, checkpoint, values, lava_python, as_json)
+        if (scheduler, workers, resume) != (None, None, None):
+            raise UsageError(
+                Problem("DS2TA-525", "step forms are compared here, in one go", mend="leave --scheduler, --workers and --resume out")
+            )
+        _verify_steps(artifact_opened, steps, runtime, pixels, checkpoint, values, lava_python, as_json)
         return
-    total = (golden_inputs(opened) if pixels is None else pixels).shape[axis] if pixels is None or pixels.ndim > axis else 0
     names = None if not runtime or "all" in runtime else runtime
-    with progress(f"verifying {artifact.name}", total) as tell:
-        report = verify(opened, names, inputs=pixels, checkpoint=checkpoint, lava_python=lava_python, values=values, progress=tell)
+    job = VerifyJob(artifact, checkpoint, names, values, allow_modified, lava_python, recorded=inputs is None)
+    where = Scheduling(scheduler, workers, resume)
+    report = merge_verified(run_job(job, job.open(), Labelled(pixels, None), where, f"verifying {artifact.name}"))
     if as_json:
         print_json(parity_json(report))
     else:
@@ -110,7 +117,7 @@ def _verify_steps(
     artifact: "Artifact",
     steps: tuple[int, ...],
     runtime: tuple[str, ...],
-    inputs: "NDArray[Any] | None",
+    inputs: "NDArray[Any]",
     checkpoint: Path | None,
     values: Any,
     lava_python: Path | None,

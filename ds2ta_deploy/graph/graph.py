@@ -26,6 +26,16 @@ def _execute(op: Op, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
     return op.execute(*inputs)
 
 
+def metered(meter: Callable[[Op, tuple[IntArray, ...]], None]) -> Apply:
+    """Let a run tell of every op what it is about to read, int64; views that nobody can observe among them."""
+
+    def apply(op: Op, inputs: tuple[IntArray, ...]) -> tuple[IntArray, ...]:
+        meter(op, inputs)
+        return op.execute(*inputs)
+
+    return apply
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """An integer network.

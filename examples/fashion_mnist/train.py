@@ -2,6 +2,7 @@
 
     python examples/fashion_mnist/train.py --data /usr/share/datasets/fashion-mnist
     python examples/fashion_mnist/train.py --arch spikformer
+    python examples/fashion_mnist/train.py --without nsad --epochs 2 -o no-nsad.safetensors
 
 The data are Debian's package ``dataset-fashion-mnist`` or any directory with the four idx files. After
 every epoch the whole state of the training is written beside the output as ``*.training.pt``; the same
@@ -13,6 +14,7 @@ import sys
 from pathlib import Path
 
 import click
+import msgspec
 import numpy as np
 import torch
 from rich.console import Console
@@ -73,6 +75,17 @@ def train_epoch(
     return float(np.mean(losses))
 
 
+@torch.no_grad()
+def take_away(model: SpikingTransformer, parts: tuple[str, ...]) -> None:
+    """Take parts of DS2TA out of an untrained network, for the ablation; what is left is an ordinary network of the family.
+
+    Without ``nsad`` every table is the identity, ``AD_h[s] = s``, and stays so; a window without ``tasa`` is one time step long.
+    """
+    for name, parameter in model.named_parameters():
+        if "nsad" in parts and ".denoiser." in name:
+            parameter.fill_({"a": 1.0, "u": -1.0}.get(name.rsplit(".", 1)[-1], 0.0)).requires_grad_(requires_grad=False)
+
+
 @click.command()
 @click.option("--arch", type=click.Choice(sorted(FAMILIES)), default="ds2ta", show_default=True, help="Model family.")
 @click.option(
@@ -89,17 +102,38 @@ def train_epoch(
     help="Checkpoint to write; by default ARCH-2-64.safetensors.",
 )
 @click.option("--epochs", default=10, show_default=True)
+@click.option("--images", type=click.IntRange(1), help="Train on the first so many pictures only.  [default: all]")
 @click.option("--batch", default=128, show_default=True)
 @click.option("--peak-rate", default=3e-3, show_default=True, help="Peak learning rate.")
 @click.option("--weight-decay", default=0.02, show_default=True)
 @click.option("--seed", default=1, show_default=True)
+@click.option(
+    "--without",
+    type=click.Choice(["nsad", "tasa"]),
+    multiple=True,
+    help="Leave a part of DS2TA out, for an ablation: its denoiser, its temporal windows; may be repeated.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the state of an interrupted training.")
 def main(
-    arch: str, data: Path, output: Path | None, epochs: int, batch: int, peak_rate: float, weight_decay: float, seed: int, resume: bool
+    arch: str,
+    data: Path,
+    output: Path | None,
+    epochs: int,
+    images: int | None,
+    batch: int,
+    peak_rate: float,
+    weight_decay: float,
+    seed: int,
+    without: tuple[str, ...],
+    resume: bool,
 ) -> None:
     """Train a network of two blocks and width 64, and write its checkpoint."""
+    if without and arch != "ds2ta":
+        raise click.UsageError("--without takes parts of ds2ta away; no other family has them")
     torch.manual_seed(seed)
-    model = build(PRESETS[f"{arch}-2-64"])
+    config = PRESETS[f"{arch}-2-64"]
+    model = build(msgspec.structs.replace(config, temporal_window=1) if "tasa" in without else config)
+    take_away(model, without)
     output = output or Path(f"{arch}-2-64.safetensors")
     optimizer = make_optimizer(model, weight_decay)
     state_path = output.with_suffix(".training.pt")
@@ -111,6 +145,7 @@ def main(
         start = state["epochs"]
         console.print(f"going on after epoch {start}")
     train, test = load(data, "train"), load(data, "test")
+    train = Split(train.images[:images], train.labels[:images])
     for epoch in range(start, epochs):
         loss = train_epoch(model, optimizer, train, epoch, epochs=epochs, batch=batch, peak=peak_rate, seed=seed)
         console.print(f"epoch {epoch + 1}: loss {loss:.4f}, top-1 on the test images {top1(model, test):.2f} %")

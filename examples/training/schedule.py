@@ -24,6 +24,8 @@ def make_optimizer(model: SpikingTransformer, weight_decay: float) -> torch.opti
     """AdamW; decay exponents and denoiser tables have no weight decay, the exponents ten times the rate."""
     groups: dict[str, list[torch.nn.Parameter]] = {"weights": [], "denoisers": [], "exponents": []}
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         kind = "exponents" if name.endswith("window.decay") else "denoisers" if "denoiser" in name or parameter.ndim < 2 else "weights"
         groups[kind].append(parameter)
     return torch.optim.AdamW(

@@ -239,6 +239,8 @@ def test_the_commands_are_those_promised():
         "report",
         "bits",
         "flips",
+        "analyze",
+        "energy",
         "check",
         "lava",
         "targets",

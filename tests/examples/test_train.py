@@ -90,3 +90,19 @@ def test_the_learning_rate_warms_up_and_decays_to_zero(script):
     assert rates[0] < rates[100] < rates[199]
     assert max(rates) <= 0.003
     assert rates[-1] < 1e-7
+
+
+def test_without_the_denoiser_every_table_is_the_identity_and_stays_so(script, data, tmp_path):
+    output = tmp_path / "ablated.safetensors"
+    assert train(script, data, output, "--without", "nsad", "--without", "tasa").exit_code == 0
+    model = load_checkpoint(output)
+    assert model.config.temporal_window == 1
+    for block in model.blocks:
+        table = block.attn.denoiser.table()
+        assert torch.equal(table, torch.arange(table.shape[1]).expand_as(table).to(table))
+
+
+def test_other_families_have_nothing_of_ds2ta_to_leave_out(script, data, tmp_path):
+    done = train(script, data, tmp_path / "out.safetensors", "--arch", "sdt", "--without", "nsad")
+    assert done.exit_code == 2
+    assert not (tmp_path / "out.safetensors").exists()

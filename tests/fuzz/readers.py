@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import random
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +28,7 @@ from fuzz.mutate_bytes import spoil_bytes
 from picture_files import archived, encoded, python2_batch
 
 from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, GRAPH, MODEL, REPORT, Artifact, encode_json
+from ds2ta_deploy.errors import InputError, Problem
 from ds2ta_deploy.events.batch import Sensor
 from ds2ta_deploy.events.nmnist import nmnist_bytes
 from ds2ta_deploy.graph import serialize
@@ -464,6 +466,31 @@ def _settings(path: Path) -> None:
     path.write_text('profile = "loihi"\nweight_bits = 6\nfirst_layer_bits = 10\n[weights]\n"blocks.*" = 4\nhead = "power-of-two"\n')
 
 
+def read_kept(path: Path) -> str:
+    """Read a finished shard's result; what is not whole and right is none."""
+    from ds2ta_deploy.cli.jobs import Score
+    from ds2ta_deploy.sharding.shards import Kept
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / f"{_SHARD}.json").write_bytes(read_regular(path))
+        result = Kept(Path(folder), Score).load(_SHARD)
+    if result is None:
+        raise InputError(Problem("DS2TA-998", "is as good as none", str(path)))
+    return _digest(msgspec.json.encode(result))
+
+
+def _seed_kept(path: Path) -> None:
+    from ds2ta_deploy.cli.jobs import Score
+    from ds2ta_deploy.sharding.shards import Kept
+
+    with tempfile.TemporaryDirectory() as folder:
+        Kept(Path(folder), Score).save(_SHARD, Score("native", 512, 460))
+        path.write_bytes((Path(folder) / f"{_SHARD}.json").read_bytes())
+
+
+#: Key of the shard whose result is read.
+_SHARD = "5" * 64
+
 _ZIP, _TENSORS, _ONNX = (spoil_file(BY_SUFFIX[suffix]) for suffix in (".npz", ".safetensors", ".onnx"))
 LAVA_FILES = ("graph.json", "tensors.npz")
 C_FILES = ("model.h", "model.c", "model_data.h", "model_data.c", "ds2ta_kernels.h", "ds2ta_kernels.c")
@@ -495,5 +522,6 @@ READERS: dict[str, Reader] = {
     "batch": Reader(read_batch, _seed_batch, spoil_file(spoil_bytes), 2000),
     "idx": Reader(read_idx, _seed_idx, spoil_file(spoil_bytes), 2000),
     "golden": Reader(read_golden, _seed_npz, _ZIP, 2000),
+    "shard": Reader(read_kept, _seed_kept, spoil_file(spoil_text), 2000, hashed=True),
     "settings": Reader(read_settings, _settings, spoil_file(spoil_text), 2000, needs="torch"),
 }
