@@ -101,6 +101,7 @@ def test_a_recording_has_no_labels(cli, artifact, tmp_path):
     ("name", "content", "code"),
     [
         ("wrong.dat", b"no header", "DS2TA-180"),
+        ("unknown.raw", b"% evt 3.0", "DS2TA-132"),
         ("cut.bin", nmnist_bytes(EVENTS)[:-2], "DS2TA-181"),
         ("outside.bin", b"\xc8\0\0\0\0", "DS2TA-182"),
         ("backwards.bin", nmnist_bytes(EVENTS) + nmnist_bytes(EVENTS), "DS2TA-183"),

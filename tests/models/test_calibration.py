@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
@@ -88,3 +89,15 @@ def test_the_batch_norms_hold_the_statistics_of_the_pixels_seen(tiny_config):
         product = torch.nn.functional.conv2d(model.encoder(pixels).movedim(-1, 1), stage.weight, padding=1)
     torch.testing.assert_close(stage.norm.running_mean, product.mean((0, 2, 3)))  # float32 sums in another order
     torch.testing.assert_close(stage.norm.running_var, product.var((0, 2, 3), unbiased=True))
+
+
+def test_a_network_can_be_calibrated_on_given_pixels():
+    config = tiny_config(**EVENTS)
+    sparse = pixels_for(config, 4, 9) * (np.random.default_rng(0).random((1, 1, config.image_height, config.image_width, 1)) < 0.3)
+    model = random_network(config, 3, pixels=sparse.astype(np.uint8))
+    seen = {}
+    with torch.no_grad(), Watch(model, seen.__setitem__, lambda name: name.endswith(".spikes")):
+        model(torch.from_numpy(sparse.astype(np.uint8)))
+    assert_fires({name: value.numpy() for name, value in seen.items()})
+    other = random_network(config, 3)
+    assert not torch.equal(model.state_dict()["patch.stages.0.norm.running_var"], other.state_dict()["patch.stages.0.norm.running_var"])
