@@ -98,7 +98,7 @@ boards: .venv/.installed ## run the bundled network's C code on an emulated Cort
 
 browser: .venv/.browser ## look at a page in Chromium, which Debian's package and its driver bring
 	@if bash tests/browser/install.sh; then \
-	    if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(PORTABILITY)/node_modules/.package-lock.json; fi; \
+	    if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(PORTABILITY)/node_modules/.package-lock.json || exit 1; fi; \
 	    .venv/bin/pytest -m browser tests/browser $(PYTEST_ARGS); \
 	else \
 	    echo "Pages were NOT looked at in a browser: that needs Debian's chromium and chromium-driver."; \
