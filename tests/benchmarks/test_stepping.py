@@ -26,5 +26,5 @@ def test_the_steps_of_still_pictures_and_of_event_frames_are_timed(small_graph):
 def test_wrong_steps_are_not_timed(small_graph, monkeypatch):
     honest = NativeStepper.logits
     monkeypatch.setattr(NativeStepper, "logits", lambda run: honest(run) + np.int32(1))
-    with pytest.raises(ParityError, match="DS2TA-301 .*small computes other logits step by step"):
+    with pytest.raises(ParityError, match=r"DS2TA-301 .*small computes other logits step by step"):
         stepping.measure("small", small_graph, 2)
