@@ -18,6 +18,7 @@ from ds2ta_deploy.graph.ranges import profile_of, prove
 from ds2ta_deploy.reading import open_regular, read_regular
 
 MANIFEST, GRAPH, MODEL, REPORT, PAGE = "manifest.json", "graph.safetensors", "model.onnx", "report.json", "report.html"
+MODEL_STEP = "model_step.onnx"
 GOLDEN_INPUTS, GOLDEN_VALUES, GOLDEN_HASHES = "vectors/inputs.npz", "vectors/expected.npz", "vectors/hashes.json"
 
 #: Distributions whose version decides the bytes of an artifact.

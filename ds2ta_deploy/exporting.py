@@ -36,6 +36,7 @@ from ds2ta_deploy.reading import read_regular
 from ds2ta_deploy.report import build_report
 from ds2ta_deploy.runtimes.base import RUNTIMES, Runtime, open_runtime
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
+from ds2ta_deploy.runtimes.stepped_file import open_stepped_files
 from ds2ta_deploy.staging import stage
 from ds2ta_deploy.synthetic import synthetic_pixels
 from ds2ta_deploy.targets import TargetOptions, find_target
@@ -159,7 +160,10 @@ def _contestants(
     graph: Graph, model: "SpikingTransformer | None", runtimes: Sequence[str], staged: Artifact, lava_python: Path | None
 ) -> tuple[Runtime, list[Runtime]]:
     """Return the baseline, PyTorch if its model is at hand, and what is compared with it."""
-    named = [open_runtime(name, staged, lava_python=lava_python) for name in runtimes if name not in (ReferenceRuntime.name, "torch")]
+    named = []
+    for name in runtimes:
+        if name not in (ReferenceRuntime.name, "torch"):
+            named += [open_runtime(name, staged, lava_python=lava_python), *open_stepped_files(name, staged, lava_python=lava_python)]
     reference = ReferenceRuntime(graph)
     if model is None:
         return reference, named

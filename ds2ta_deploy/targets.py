@@ -73,10 +73,15 @@ class Target:
 
 
 def _write_onnx(graph: "Graph", options: TargetOptions, _inputs: "NDArray[np.uint8]") -> dict[str, bytes]:
-    from ds2ta_deploy.artifact import MODEL
+    from ds2ta_deploy.artifact import MODEL, MODEL_STEP
     from ds2ta_deploy.exporters.onnx import to_onnx
+    from ds2ta_deploy.exporters.onnx.step_model import to_onnx_step
+    from ds2ta_deploy.graph.stepping import StepForm, makes_logits
 
-    return {MODEL: to_onnx(graph, inline=options.inline).SerializeToString(deterministic=True)}
+    models = {MODEL: to_onnx(graph, inline=options.inline)}
+    if makes_logits(graph):
+        models[MODEL_STEP] = to_onnx_step(StepForm.of(graph), inline=options.inline)
+    return {name: model.SerializeToString(deterministic=True) for name, model in models.items()}
 
 
 def _write_lava(graph: "Graph", options: TargetOptions, _inputs: "NDArray[np.uint8]") -> dict[str, bytes]:

@@ -17,6 +17,7 @@ from ds2ta_deploy.graph.populations import population_values
 from ds2ta_deploy.parity import ParityReport, Progress, compare_runtimes
 from ds2ta_deploy.runtimes.base import RUNTIMES, Runtime, open_runtime
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
+from ds2ta_deploy.runtimes.stepped_file import open_stepped_files
 from ds2ta_deploy.targets import find_target
 
 #: ``populations``: what passes between populations. ``all``: currents, membranes, attention maps as well.
@@ -53,7 +54,8 @@ def verify(
     """Check the certificate, then compare runtimes with each other and with the recorded hashes.
 
     The baseline is the quantized PyTorch model when it can run, otherwise the graph's own execution. A graph that
-    was modified, where that was allowed, is not the one that was certified: it is compared only.
+    was modified, where that was allowed, is not the one that was certified: it is compared only. Where a runtime has the step
+    form in a file of its own, that is stepped through and compared as ``<runtime>-steps``.
 
     Args:
         artifact: what to verify, opened or its directory.
@@ -158,10 +160,11 @@ def open_comparison(
     compared = [name for name in dict.fromkeys([ReferenceRuntime.name, *names]) if name != baseline.name]
     if not compared and not recorded:
         raise UsageError(Problem("DS2TA-509", "there is nothing to compare the reference with", mend=f"name one of: {', '.join(RUNTIMES)}"))
-    others, left_out = [], dict[str, str]()
+    others, left_out = list[Runtime](), dict[str, str]()
     for name in compared:
         try:
             others.append(open_runtime(name, artifact, checkpoint, lava_python=lava_python))
+            others += open_stepped_files(name, artifact, lava_python=lava_python)
         except UnsupportedError as error:
             if runtimes is not None:
                 raise

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2ta_deploy.artifact import Artifact
+from ds2ta_deploy.artifact import MODEL_STEP, Artifact
 from ds2ta_deploy.errors import MissingRuntimeError, Problem, UsageError
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.stepping import StepForm
@@ -104,6 +104,7 @@ class RuntimeInfo:
         run_part: makes the named value with a part of such a file from the values given; None when it cannot.
         built: says whether what it needs besides modules was built.
         step: begins a run step by step, of so many samples, reporting the wanted values; None where the engine has no such form.
+        step_file: a file of its own that the step form runs, which is verified beside that of all time steps.
 
     """
 
@@ -117,6 +118,7 @@ class RuntimeInfo:
     run_part: Callable[[bytes, Trace, str], NDArray[np.integer]] | None = None
     built: Callable[[], bool] = lambda: True
     step: "Callable[[Artifact, RuntimeOptions, int, Sequence[str]], Stepper] | None" = None
+    step_file: str = ""
 
     @property
     def installed(self) -> bool:
@@ -158,6 +160,16 @@ def _step_lava_stepper(artifact: Artifact, _options: RuntimeOptions, batch: int,
     from ds2ta_deploy.runtimes.lava_steps import LavaStepperSteps
 
     return LavaStepperSteps(LavaStepperRuntime.from_artifact(artifact), StepForm.of(artifact.graph), batch, wanted)
+def _step_onnxruntime(artifact: Artifact, options: RuntimeOptions, batch: int, wanted: Sequence[str]) -> "Stepper":
+    from ds2ta_deploy.runtimes.ort import OnnxRuntimeStepper
+
+    return OnnxRuntimeStepper.from_artifact(artifact, batch, wanted, options.threads)
+
+
+def _step_onnx_reference(artifact: Artifact, _options: RuntimeOptions, batch: int, wanted: Sequence[str]) -> "Stepper":
+    from ds2ta_deploy.runtimes.onnx_reference import OnnxReferenceStepper
+
+    return OnnxReferenceStepper.from_artifact(artifact, batch, wanted)
 
 
 def _open_pytorch(artifact: Artifact, options: RuntimeOptions) -> Runtime:
@@ -272,6 +284,8 @@ RUNTIMES: dict[str, RuntimeInfo] = {
             _open_onnxruntime,
             executes="onnx",
             run_part=_part_on_onnxruntime,
+            step=_step_onnxruntime,
+            step_file=MODEL_STEP,
         ),
         RuntimeInfo(
             "onnx-reference",
@@ -281,6 +295,7 @@ RUNTIMES: dict[str, RuntimeInfo] = {
             _open_onnx_reference,
             executes="onnx",
             run_part=_part_on_onnx_reference,
+            step=_step_onnx_reference,
         ),
         RuntimeInfo(
             "native",

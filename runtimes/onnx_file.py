@@ -32,7 +32,7 @@ class OnnxFileRuntime(Runtime):
             InputError: DS2TA-160 when the bytes are no ONNX file, DS2TA-164 when it holds what no exported file does.
 
         """
-        self._model = _parse(data, where)
+        self._model = parse(data, where)
         self._graph = graph
         self._where = where
         self._threads = threads
@@ -67,7 +67,7 @@ class OnnxFileRuntime(Runtime):
             session, outputs = self._sessions[key]
             values = session(outputs, {self._graph.input_name: inputs})
         except Exception as error:  # engines raise types of their own, and whatever Python raises
-            raise self._refused(error, self._where) from error
+            raise self.refused(error, self._where) from error
         if self._graph.output not in outputs:
             raise InputError(Problem("DS2TA-161", f"it has no output {self._graph.output!r}", self._where))
         return {name: np.asarray(value) for name, value in zip(outputs, values, strict=True)}
@@ -84,24 +84,31 @@ class OnnxFileRuntime(Runtime):
             InputError: DS2TA-160 or 164 when it is no such ONNX file, 161 when the engine cannot load or run it.
 
         """
-        model = _parse(part, where)
+        model = parse(part, where)
         try:
             (made,) = cls.load(model)([value], dict(given))
         except Exception as error:  # as above
-            raise cls._refused(error, where) from error
+            raise cls.refused(error, where) from error
         return np.asarray(made)
 
     @classmethod
-    def _refused(cls, error: Exception, where: str) -> InputError:
+    def refused(cls, error: Exception, where: str) -> InputError:
+        """Say in our words what the engine raised (DS2TA-161)."""
         return InputError(Problem("DS2TA-161", f"{cls.engine} cannot run it: {' '.join(str(error).split())}", where))
 
 
-def _parse(data: bytes, where: str) -> onnx.ModelProto:
+def parse(data: bytes, where: str, *, steps: bool = False) -> onnx.ModelProto:
+    """Read a file, of all time steps or step by step.
+
+    Raises:
+        InputError: DS2TA-160 when the bytes are no ONNX file, DS2TA-164 when it holds what no exported file does.
+
+    """
     try:
         model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as error:
         raise InputError(Problem("DS2TA-160", f"is not an ONNX file: {error}", where)) from error
-    require_exported(model, where)
+    require_exported(model, where, steps=steps)
     return model
 
 
@@ -113,9 +120,20 @@ def expose(model: onnx.ModelProto, graph: Graph, wanted: Sequence[str]) -> tuple
     """
     exposed = onnx.ModelProto()
     exposed.CopyFrom(model)
-    functions = {(function.domain, function.name): function for function in exposed.functions}
+    made = name_values(exposed, exposed.graph, wanted)
+    outputs = [output.name for output in exposed.graph.output]
+    for name in wanted:
+        if name in made and name not in outputs:
+            exposed.graph.output.append(value_info(name, graph.types[name]))
+            outputs.append(name)
+    return exposed, outputs
+
+
+def name_values(model: onnx.ModelProto, body: onnx.GraphProto, wanted: Sequence[str]) -> set[str]:
+    """Name the wanted values that the nodes of a body leave unnamed, in place; return the names of all that they make."""
+    functions = {(function.domain, function.name): function for function in model.functions}
     names, made = set(wanted), set[str]()
-    for node in exposed.graph.node:
+    for node in body.node:
         function = functions.get((node.domain, node.op_type))
         if function is not None and node.output:
             population = node.output[0].rsplit(".", 1)[0]
@@ -123,9 +141,4 @@ def expose(model: onnx.ModelProto, graph: Graph, wanted: Sequence[str]) -> tuple
                 if not node.output[index] and f"{population}.{formal}" in names:
                     node.output[index] = f"{population}.{formal}"
         made.update(node.output)
-    outputs = [output.name for output in exposed.graph.output]
-    for name in wanted:
-        if name in made and name not in outputs:
-            exposed.graph.output.append(value_info(name, graph.types[name]))
-            outputs.append(name)
-    return exposed, outputs
+    return made

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from ds2ta_deploy.runtimes.onnx_file import OnnxFileRuntime, Session
+from ds2ta_deploy.runtimes.onnx_step import OnnxStepper
 
 
 class OnnxReferenceRuntime(OnnxFileRuntime):
@@ -25,3 +26,10 @@ class OnnxReferenceRuntime(OnnxFileRuntime):
             return list(evaluator.run(outputs, feeds))
 
         return run
+
+
+class OnnxReferenceStepper(OnnxStepper):
+    """Evaluates the step form node by node in NumPy."""
+
+    name: ClassVar[str] = OnnxReferenceRuntime.name
+    runtime: ClassVar[type[OnnxFileRuntime]] = OnnxReferenceRuntime

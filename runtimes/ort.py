@@ -8,6 +8,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ds2ta_deploy.runtimes.onnx_file import OnnxFileRuntime, Session
+from ds2ta_deploy.runtimes.onnx_step import OnnxStepper
 
 #: What goes wrong is said in our words, not beside them.
 _FATAL_ONLY = 4
@@ -39,3 +40,10 @@ class OnnxRuntime(OnnxFileRuntime):
         if threads is not None:
             options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         return options
+
+
+class OnnxRuntimeStepper(OnnxStepper):
+    """Runs the step form on ONNX Runtime's CPU provider."""
+
+    name: ClassVar[str] = OnnxRuntime.name
+    runtime: ClassVar[type[OnnxFileRuntime]] = OnnxRuntime

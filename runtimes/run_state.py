@@ -130,7 +130,8 @@ def _misfits(record: _Record, tensors: dict[str, NDArray[np.generic]], form: Ste
     summed = readout.state_types([block.types[name] for name in readout.inputs])["total"]
     kinds = {"total": summed, "pending": ValueType((None, None, *block.input_type.shape[2:]), "uint8")}
     kinds |= {key: form.state_types[name] for key, name in _keys(form).items()}
-    ranges = {key: form.state_ranges(record.taken)[name] for key, name in _keys(form).items()}
+    held = form.state_ranges(record.taken)
+    ranges = {key: held[name] for key, name in _keys(form).items()}
     ranges["total"] = form.sum_range(record.summed)
     found = []
     for name, kind in kinds.items():

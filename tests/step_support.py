@@ -1,12 +1,20 @@
 """What every engine's step form must hold: T steps are the sequence of T steps, and a state is all there is to know."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from builders import assert_fires, trace_of
 from numpy.typing import NDArray
+from step_child import SAVED
 from support import assert_all_equal
 
+from ds2ta_deploy.artifact import Artifact
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.stepping import StepForm, over_frames
 from ds2ta_deploy.runtimes.base import Trace
@@ -62,3 +70,34 @@ def assert_resumes(begin: Begin, graph: Graph, steps: int = 10) -> None:
         for again in (first, begin(form, 2, ()), ReferenceStepper(form, 2)):
             again.resume(state_from_bytes(saved, form))
             assert_all_equal(expected, run_frames(again, frames[middle:]))
+
+
+def assert_survives_kills(runtimes: Sequence[str], artifact: Artifact, folder: Path, steps: int = 10) -> None:
+    """Killed with SIGKILL after its state was saved, a run goes on in another process, on the next of the runtimes, as if uncut.
+
+    The runtimes share the steps out among themselves; what the last of them gives is what the reference gives that never stopped.
+    """
+    form = StepForm.of(artifact.graph)
+    steps = steps if form.longest is None else form.longest
+    frames = frames_for(artifact.graph, steps, seed=13)
+    np.save(folder / "frames.npy", frames)
+    uncut = ReferenceStepper(form, frames.shape[1])
+    uncut.steps(frames)
+    parts = [number * steps // len(runtimes) for number in range(len(runtimes) + 1)]
+    for runtime, begin, end in zip(runtimes, parts, parts[1:], strict=False):
+        _step_and_be_killed([runtime, artifact.path, folder, begin, end])
+    assert np.array_equal(np.load(folder / "logits.npy"), uncut.logits())
+    assert (folder / "state").read_bytes() == state_to_bytes(uncut.state(), form)
+
+
+def _step_and_be_killed(arguments: Sequence[Any]) -> None:
+    tests = Path(__file__).resolve().parent
+    environment = os.environ | {"PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "step_child", *map(str, arguments)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as child:
+        assert child.stdout is not None
+        try:
+            assert child.stdout.readline().strip() == SAVED
+        finally:
+            child.kill()
+    assert child.returncode == -signal.SIGKILL

@@ -37,6 +37,11 @@ NATIVE, ONNX_NATIVE = (["native"], ["onnxruntime-native"]) if library_path() els
 #: All that compare an ONNX artifact when nobody says which.
 ON_ONNX = ["onnxruntime", "onnx-reference", *NATIVE, *ONNX_NATIVE]
 
+#: As what they are reported, the step form among them, and those that do not run ``model.onnx``.
+STEPPED = "onnxruntime-steps"
+COMPARED = ["onnxruntime", STEPPED, *ON_ONNX[1:]]
+ELSEWHERE = [STEPPED, *NATIVE]
+
 #: What freezing writes into a graph, and the hand-made one lacks.
 FACTS: dict[str, str | int | float] = {
     "family": "hand-made",

@@ -90,7 +90,7 @@ def test_verifying_what_was_opened_by_hand(tmp_path, small_graph, small_inputs):
     assert opened.manifest == artifact.manifest
     report = dd.verify(opened, runtimes=["onnxruntime"])
     assert report.passed
-    assert [result.runtime for result in report.results] == ["onnxruntime", "golden"]
+    assert [result.runtime for result in report.results] == ["onnxruntime", "onnxruntime-steps", "golden"]
     assert np.array_equal(report.output, trace_of(small_graph, small_inputs)["head.logits"])
 
 

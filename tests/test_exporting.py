@@ -7,15 +7,28 @@ import numpy as np
 import onnx
 import pytest
 from builders import assert_fires, build_small_graph, small_inputs, trace_of
-from support import Tampered, files_of, frozen, names_in, on_onnxruntime, read_manifest
+from support import STEPPED, Tampered, files_of, frozen, names_in, on_onnxruntime, read_manifest
 
 from ds2ta_deploy import exporting
-from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, GOLDEN_VALUES, GRAPH, MANIFEST, MODEL, REPORT, Artifact, FileEntry
+from ds2ta_deploy.artifact import (
+    GOLDEN_HASHES,
+    GOLDEN_INPUTS,
+    GOLDEN_VALUES,
+    GRAPH,
+    MANIFEST,
+    MODEL,
+    MODEL_STEP,
+    REPORT,
+    Artifact,
+    FileEntry,
+)
 from ds2ta_deploy.errors import InputError, MissingRuntimeError, ParityError, UnsupportedError, UsageError
 from ds2ta_deploy.exporters.onnx import to_onnx
+from ds2ta_deploy.exporters.onnx.step_model import to_onnx_step
 from ds2ta_deploy.exporting import default_inputs, export
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.populations import population_values
+from ds2ta_deploy.graph.stepping import StepForm
 from ds2ta_deploy.runtimes.base import open_runtime
 from ds2ta_deploy.verification import verify
 
@@ -39,20 +52,21 @@ def arrays(artifact, name):
 
 
 def test_an_export_is_an_artifact_with_every_file_promised(exported):
-    assert set(files_of(exported.path)) == {MANIFEST, GRAPH, MODEL, REPORT, GOLDEN_INPUTS, GOLDEN_VALUES, GOLDEN_HASHES}
+    assert set(files_of(exported.path)) == {MANIFEST, GRAPH, MODEL, MODEL_STEP, REPORT, GOLDEN_INPUTS, GOLDEN_VALUES, GOLDEN_HASHES}
     assert Artifact.open(exported.path).manifest == exported.manifest
 
 
 def test_the_graph_and_the_model_are_those_of_the_graph(exported, graph):
     assert exported.read(GRAPH) == serialize.to_bytes(graph)
     assert exported.read(MODEL) == to_onnx(graph).SerializeToString(deterministic=True)
+    assert exported.read(MODEL_STEP) == to_onnx_step(StepForm.of(graph)).SerializeToString(deterministic=True)
 
 
 def test_the_manifest_says_what_was_compared(exported, graph, small_inputs):
     values = population_values(graph)
     integers = sum(trace_of(graph, small_inputs)[name].size for name in values)
     assert [(e.runtime, e.samples, e.values, e.integers, e.different) for e in exported.manifest.parity] == [
-        ("onnxruntime", 5, len(values), integers, 0)
+        (name, 5, len(values), integers, 0) for name in ("onnxruntime", STEPPED)
     ]
 
 
@@ -92,16 +106,17 @@ def test_the_model_needs_nothing_but_numpy_and_onnxruntime_to_give_the_golden_va
 def test_values_all_hashes_everything(graph, small_inputs, tmp_path):
     artifact = export(graph, "onnx", tmp_path / "out", inputs=small_inputs, values="all", runtimes=["onnxruntime", "onnx-reference"])
     assert set(json.loads(artifact.read(GOLDEN_HASHES))) == set(graph.observable)
-    assert [entry.values for entry in artifact.manifest.parity] == [len(graph.observable)] * 2
+    assert [entry.values for entry in artifact.manifest.parity] == [len(graph.observable)] * 3
     report = verify(artifact, ["onnxruntime"], values="all")
-    assert [result.values for result in report.results] == [len(graph.observable)] * 2  # and the recorded hashes
+    assert [result.values for result in report.results] == [len(graph.observable)] * 3  # and the recorded hashes
 
 
 def test_inline_expands_the_functions_and_is_verified_too(graph, small_inputs, tmp_path):
     artifact = export(graph, "onnx", tmp_path / "out", inputs=small_inputs, inline=True, values="all")
     assert artifact.manifest.inline
     assert not onnx.load(artifact.path / MODEL).functions
-    assert [entry.runtime for entry in artifact.manifest.parity] == ["onnxruntime"]
+    assert not onnx.load(artifact.path / MODEL_STEP).functions
+    assert [entry.runtime for entry in artifact.manifest.parity] == ["onnxruntime", STEPPED]
 
 
 def test_without_verification_nothing_is_claimed_and_the_vectors_are_there(graph, small_inputs, tmp_path):
@@ -116,13 +131,13 @@ def test_with_the_quantized_model_everything_is_compared_with_pytorch(tiny_quant
     artifact = export(tiny_graph, "onnx", tmp_path / "out", model=tiny_quantized, **options)
     assert_fires(trace_of(tiny_graph, tiny_inputs))
     assert reports[0].baseline == "torch"
-    assert [(entry.runtime, entry.different) for entry in artifact.manifest.parity] == [("reference", 0), ("onnxruntime", 0)]
+    assert [(entry.runtime, entry.different) for entry in artifact.manifest.parity] == [("reference", 0), ("onnxruntime", 0), (STEPPED, 0)]
     assert artifact.manifest.config["embed_dim"] == 32
 
 
 def test_naming_the_baseline_among_the_runtimes_changes_nothing(graph, small_inputs, tmp_path):
     artifact = export(graph, "onnx", tmp_path / "out", inputs=small_inputs, runtimes=["reference", "onnxruntime"])
-    assert [entry.runtime for entry in artifact.manifest.parity] == ["onnxruntime"]
+    assert [entry.runtime for entry in artifact.manifest.parity] == ["onnxruntime", STEPPED]
 
 
 @pytest.mark.parametrize("runtimes", [[], ["reference"], ["reference", "torch"]])
@@ -218,7 +233,7 @@ def test_twice_gives_the_same_bytes_in_every_file(small_inputs, tmp_path, monkey
     monkeypatch.setattr(time, "time", lambda: later)
     export(frozen(build_small_graph()), "onnx", tmp_path / "sub" / "two", inputs=small_inputs.copy(), inline=inline)
     one, two = files_of(tmp_path / "one"), files_of(tmp_path / "sub" / "two")
-    assert len(one) == 7
+    assert len(one) == 8
     assert {name for name in one if one[name] != two.get(name)} == set()
     assert set(one) == set(two)
 
@@ -267,8 +282,8 @@ def test_what_failed_can_be_looked_into(graph, small_inputs, tmp_path):
         failing(graph, small_inputs, tmp_path / "out", on_report=reports.append)
     assert [report.passed for report in reports] == [False]
     failed = Artifact.open(tmp_path / "out.failed")
-    assert [(e.runtime, e.different) for e in failed.manifest.parity] == [("tampered", 1), ("onnxruntime", 0)]
-    assert set(files_of(failed.path)) == {MANIFEST, GRAPH, MODEL, REPORT, GOLDEN_INPUTS, GOLDEN_VALUES, GOLDEN_HASHES}
+    assert [(e.runtime, e.different) for e in failed.manifest.parity] == [("tampered", 1), ("onnxruntime", 0), (STEPPED, 0)]
+    assert set(files_of(failed.path)) == {MANIFEST, GRAPH, MODEL, MODEL_STEP, REPORT, GOLDEN_INPUTS, GOLDEN_VALUES, GOLDEN_HASHES}
     assert verify(failed, ["onnxruntime"]).passed
 
 

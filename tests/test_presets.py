@@ -8,6 +8,7 @@ import sys
 import onnx
 import pytest
 from lava_support import needs_lava
+from support import STEPPED
 
 pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
 
@@ -47,7 +48,7 @@ def test_ds2ta_4_384_with_every_value_in_four_gigabytes(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)["parity"]
-    assert_parity(report, ["reference", "onnxruntime"])
+    assert_parity(report, ["reference", "onnxruntime", STEPPED])
     assert report["samples"] == 8
     assert len(report["firing_rates"]) == 5 + 4 * 7
     assert min(result["integers"] for result in report["runtimes"]) > 2 * 10**8
@@ -64,7 +65,7 @@ def test_ds2ta_2_256_on_event_frames(tmp_path):
     (report,) = reports
     assert report.passed
     assert report.silent == {}
-    assert [(result.runtime, result.different) for result in report.results] == [("reference", 0), ("onnxruntime", 0)]
+    assert [(result.runtime, result.different) for result in report.results] == [("reference", 0), ("onnxruntime", 0), (STEPPED, 0)]
     assert min(result.integers for result in report.results) > 10**7
     assert Artifact.open(artifact.path).manifest.config["input_kind"] == "frames"
 
@@ -96,7 +97,7 @@ def test_imagenet_shapes_in_six_gigabytes(name, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)["parity"]
-    assert_parity(report, ["reference", "onnxruntime", "native"])
+    assert_parity(report, ["reference", "onnxruntime", STEPPED, "native"])
     assert min(result["integers"] for result in report["runtimes"]) > 6 * 10**7
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < 6 * 2**30
 

@@ -43,7 +43,14 @@ def test_one_artifact_holds_the_files_of_every_target(small_graph, small_inputs,
     assert found == expected
     report = verify(everything, ["onnxruntime", "onnx-reference", "c", "lava-stepper"])
     assert report.passed
-    assert [result.runtime for result in report.results] == ["onnxruntime", "onnx-reference", "c", "lava-stepper", "golden"]
+    assert [result.runtime for result in report.results] == [
+        "onnxruntime",
+        "onnxruntime-steps",
+        "onnx-reference",
+        "c",
+        "lava-stepper",
+        "golden",
+    ]
     assert {"onnxruntime", "lava-stepper", "c"} <= set(available_runtimes("all", with_checkpoint=False))
 
 

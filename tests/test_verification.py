@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import assert_fires, trace_of
-from support import NATIVE, ON_ONNX, copy_artifact, frozen, one_more, rewrite
+from support import COMPARED, ELSEWHERE, NATIVE, ON_ONNX, STEPPED, copy_artifact, frozen, one_more, rewrite
 
 from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, MODEL, Artifact
 from ds2ta_deploy.errors import InputError, MissingRuntimeError, ParityError, UsageError
@@ -32,10 +32,10 @@ def test_every_runtime_that_can_run_here_is_compared_and_the_recorded_hashes(exp
     report = verify(exported)
     assert report.passed
     assert report.baseline == "reference"
-    assert [result.runtime for result in report.results] == [*ON_ONNX, "golden"]
+    assert [result.runtime for result in report.results] == [*COMPARED, "golden"]
     values = population_values(small_graph)
     integers = sum(trace_of(small_graph, small_inputs)[name].size for name in values)
-    assert [(result.values, result.integers) for result in report.results] == [(len(values), integers)] * (len(ON_ONNX) + 1)
+    assert [(result.values, result.integers) for result in report.results] == [(len(values), integers)] * (len(COMPARED) + 1)
 
 
 def test_an_artifact_may_be_opened_already_or_named(exported):
@@ -54,7 +54,7 @@ def test_values_all_compares_everything(exported, small_graph):
     report = verify(exported, values="all")
     assert report.passed
     *engines, golden = report.results
-    assert [result.values for result in engines] == [len(small_graph.observable)] * len(ON_ONNX)
+    assert [result.values for result in engines] == [len(small_graph.observable)] * len(COMPARED)
     assert golden.values == len(population_values(small_graph))  # all that was recorded
 
 
@@ -62,7 +62,7 @@ def test_other_inputs_have_no_recorded_hashes(exported, small_inputs):
     report = verify(exported, ["onnxruntime"], inputs=small_inputs[1:4])
     assert report.passed
     assert report.samples == 3
-    assert [result.runtime for result in report.results] == ["onnxruntime"]
+    assert [result.runtime for result in report.results] == ["onnxruntime", STEPPED]
 
 
 def test_progress_is_told(exported):
@@ -100,7 +100,7 @@ def test_the_torch_runtime_joins_when_there_is_a_checkpoint(tmp_path, tiny_model
     assert_fires(trace_of(tiny_graph, tiny_inputs))
     report = verify(artifact, checkpoint=str(tmp_path / "tiny.safetensors"), values="all")
     assert report.baseline == "torch"
-    assert [result.runtime for result in report.results] == ["reference", *ON_ONNX, "golden"]
+    assert [result.runtime for result in report.results] == ["reference", *COMPARED, "golden"]
     assert report.passed
 
 
@@ -122,7 +122,7 @@ def test_one_changed_constant_is_found_where_it_first_matters(changeable, small_
     runtime = engines[0]
     assert golden.different == 0
     assert runtime.different > 0
-    assert [result.different for result in engines] == [0 if name in NATIVE else runtime.different for name in ON_ONNX]
+    assert [result.different for result in engines] == [0 if name in ELSEWHERE else runtime.different for name in COMPARED]
     assert runtime.first.value.startswith(weight.rsplit(".", 1)[0])
     expected = trace_of(small_graph, small_inputs)[runtime.first.value]
     sample, step, index = runtime.first.sample, runtime.first.step, runtime.first.index
@@ -136,7 +136,7 @@ def test_changed_hashes_are_found(changeable):
     hashes["blocks.0.attn.spikes"] = "0" * 64
     rewrite(changeable, GOLDEN_HASHES, json.dumps(hashes).encode(), rehash=True)
     report = verify(changeable, ["onnxruntime"])
-    assert [(result.runtime, result.different) for result in report.results] == [("onnxruntime", 0), ("golden", 1)]
+    assert [(result.runtime, result.different) for result in report.results] == [("onnxruntime", 0), (STEPPED, 0), ("golden", 1)]
     with pytest.raises(ParityError, match=r"DS2TA-304 \[blocks\.0\.attn\.spikes\]"):
         report.raise_on_difference()
 

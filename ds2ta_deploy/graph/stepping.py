@@ -105,6 +105,11 @@ class BlockGraph(Graph):
         return infer_ranges(self, {name: ValueType((steps[name], *kind.shape[1:]), kind.dtype) for name, kind in self.types.items()})
 
 
+def makes_logits(graph: Graph) -> bool:
+    """Whether a readout makes the output, so that the network can be run step by step."""
+    return any(isinstance(op, ops.Readout) and op.outputs == (graph.output,) for op in graph)
+
+
 def readout_of(graph: Graph) -> ops.Readout:
     """Return the op that makes the logits.
 

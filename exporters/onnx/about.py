@@ -17,6 +17,7 @@ _ATTRIBUTES = {
     "divisors": "2^max(0, tau m - g) for every lag m",
     "guard_multiplier": "2^g",
     "heads": "number of heads",
+    "trained_steps": "T of the sequence, which the bias was made for",
     "repeats": "how often the one current of a still picture is shown, one number an axis: T, then ones",
 }
 

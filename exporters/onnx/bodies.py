@@ -50,46 +50,63 @@ def repeat(current: str = "current") -> list[str]:
     return ["repeats = Constant <value_ints: ints = @repeats> ()", f"repeated = Tile ({current}, repeats)"]
 
 
-def lif(steps: int, *, numerator: bool) -> list[str]:
-    """Body of Lif(current, threshold) -> (spikes, membrane)."""
+def lif(steps: int, *, numerator: bool, carried: bool = False) -> list[str]:
+    """Body of Lif(current, threshold) -> (spikes, membrane).
+
+    With ``carried`` it begins where steps before it ended, and says where it ends itself: StepLif(current, threshold, carried)
+    -> (spikes, membrane, next_carried).
+    """
     lines = [*scalar("divisor", "leak_divisor"), "mask = Neg (divisor)", "zero = Constant <value = int32 {0}> ()"]
     if numerator:
         lines += scalar("numerator", "leak_numerator")
-    lines += [*split_time("current", steps), "membrane_0 = Identity (current_0)", "fires_0 = GreaterOrEqual (membrane_0, threshold)"]
-    for t in range(1, steps):
-        lines.append(f"kept_{t} = Where (fires_{t - 1}, zero, membrane_{t - 1})")
-        lines.append(f"scaled_{t} = {'Mul' if numerator else 'Identity'} (kept_{t}{', numerator' if numerator else ''})")
-        lines += [f"masked_{t} = BitwiseAnd (scaled_{t}, mask)", f"leaked_{t} = Div (masked_{t}, divisor)"]
-        lines += [f"membrane_{t} = Add (leaked_{t}, current_{t})", f"fires_{t} = GreaterOrEqual (membrane_{t}, threshold)"]
+    lines += split_time("current", steps)
+    for t in range(steps):
+        before = f"leaked_{t}" if t else "carried"
+        lines.append(f"membrane_{t} = Add ({before}, current_{t})" if t or carried else "membrane_0 = Identity (current_0)")
+        lines.append(f"fires_{t} = GreaterOrEqual (membrane_{t}, threshold)")
+        if t + 1 == steps and not carried:
+            break
+        lines.append(f"kept_{t + 1} = Where (fires_{t}, zero, membrane_{t})")
+        lines.append(f"scaled_{t + 1} = {'Mul' if numerator else 'Identity'} (kept_{t + 1}{', numerator' if numerator else ''})")
+        lines += [f"masked_{t + 1} = BitwiseAnd (scaled_{t + 1}, mask)", f"leaked_{t + 1} = Div (masked_{t + 1}, divisor)"]
+    if carried:
+        lines += ["first_axis = Constant <value_ints: ints = [0]> ()", f"next_carried = Squeeze (leaked_{steps}, first_axis)"]
     fires, membranes = names("fires", steps), names("membrane", steps)
     return [*lines, join_time("fires", fires), f"spikes = Cast <to = {UINT8}> (fires)", join_time("membrane", membranes)]
 
 
-def temporal_window(steps: int, taps: int, *, floors: bool) -> list[str]:
+def temporal_window(steps: int, taps: int, *, floors: bool, history: bool = False) -> list[str]:
     """Body of TemporalWindow(product, bias) -> (current).
 
     Tap m is ``product << max(0, g - tau m) >> max(0, tau m - g)``, which equals ``(product << g) >> tau m``;
-    the attributes hold the powers of two. ``floors`` is False when no tap needs the right shift.
+    the attributes hold the powers of two. ``floors`` is False when no tap needs the right shift. With ``history`` the products
+    of the steps before are there: StepTemporalWindow(product, bias, history) -> (current, next_history).
     """
-    taps = min(taps, steps)
+    products, before = ("products", taps - 1) if history else ("product", 0)
+    taps = min(taps, before + steps)
     lines = ["multipliers_64 = Constant <value_ints: ints = @multipliers> ()", f"multipliers = Cast <to = {INT32}> (multipliers_64)"]
     lines.append(_split_scalars("multiplier", "multipliers", taps))
     if floors:
         lines += ["divisors_64 = Constant <value_ints: ints = @divisors> ()", f"divisors = Cast <to = {INT32}> (divisors_64)"]
         lines.append(_split_scalars("divisor", "divisors", taps))
-    lines += ["offset = Mul (bias, multiplier_0)", *split_time("product", steps)]
+    lines.append("offset = Mul (bias, multiplier_0)")
+    if history:
+        lines.append(join_time("products", ["history", "product"]))
+    lines += split_time(products, before + steps)
     for t in range(steps):
         total = "offset"
-        for lag in range(min(taps, t + 1)):
+        for lag in range(min(taps, before + t + 1)):
             tap = f"tap_{t}_{lag}"
             scaled = f"scaled_{t}_{lag}" if floors and lag else tap
-            lines.append(f"{scaled} = Mul (product_{t - lag}, multiplier_{lag})")
+            lines.append(f"{scaled} = Mul ({products}_{before + t - lag}, multiplier_{lag})")
             if floors and lag:
                 lines += [f"mask_{t}_{lag} = Neg (divisor_{lag})", f"masked_{t}_{lag} = BitwiseAnd ({scaled}, mask_{t}_{lag})"]
                 lines.append(f"{tap} = Div (masked_{t}_{lag}, divisor_{lag})")
             lines.append(f"sum_{t}_{lag} = Add ({total}, {tap})")
             total = f"sum_{t}_{lag}"
         lines.append(f"current_{t} = Identity ({total})")
+    if history:
+        lines.append(join_time("next_history", names(products, before + steps)[steps:]))
     return [*lines, join_time("current", names("current", steps))]
 
 
@@ -172,11 +189,39 @@ def max_pool(*, stride: int, axis: int) -> list[str]:
 
 def readout() -> list[str]:
     """Body of Readout(tokens, weight, bias) -> (logits)."""
+    return [*_summed("total"), "logits = Add (total, bias)"]
+
+
+def step_readout() -> list[str]:
+    """Body of StepReadout(tokens, weight, total) -> (next_total): without the bias, which follows the number of steps."""
+    return [*_summed("increment"), "next_total = Add (total, increment)"]
+
+
+def step_logits() -> list[str]:
+    """Body of StepLogits(total, summed, bias_whole, bias_rest) -> (logits), for a bias ``T bias_whole + bias_rest``, 0 <= bias_rest < T.
+
+    The rounded ``bias summed / T`` of ``Readout.bias_over`` is ``bias_whole summed + floor((2 bias_rest summed + T) / 2 T)``,
+    whose quotient is of numbers that are not negative: exact under truncating and flooring division alike.
+    """
+    return [
+        "trained = Constant <value_int: int = @trained_steps> ()",
+        "twice_trained = Add (trained, trained)",
+        "whole = Mul (bias_whole, summed)",
+        "rest = Mul (bias_rest, summed)",
+        "twice_rest = Add (rest, rest)",
+        "raised = Add (twice_rest, trained)",
+        "rounded = Div (raised, twice_trained)",
+        "bias_64 = Add (whole, rounded)",
+        f"bias = Cast <to = {INT32}> (bias_64)",
+        "logits = Add (total, bias)",
+    ]
+
+
+def _summed(total: str) -> list[str]:
     return [
         "product = MatMulInteger (tokens, weight)",
         "axes = Constant <value_ints: ints = [0, 2]> ()",
-        "total = ReduceSum <keepdims = 0> (product, axes)",
-        "logits = Add (total, bias)",
+        f"{total} = ReduceSum <keepdims = 0> (product, axes)",
     ]
 
 

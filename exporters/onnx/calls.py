@@ -28,6 +28,8 @@ class Call:
         domain: of the function, or empty for a standard op.
         arrays: constant inputs, behind the op's own, by their names in the function.
         attributes: integers and lists of them.
+        reads: values of the clock that the function reads, between the op's inputs and the constants.
+        states: what the op remembers, by role: inputs behind the constants, and outputs behind the op's own.
 
     """
 
@@ -35,6 +37,8 @@ class Call:
     domain: str = ""
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     attributes: Attributes = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
 
     def line(self, inputs: Sequence[str], outputs: Sequence[str], passed: Mapping[str, str]) -> str:
         """Return the call as a line of a body that passes its own attributes on, by these names."""
@@ -81,6 +85,14 @@ class Caller:
                 made = self._plain(op)
         return made
 
+    def remembers(self, op: ops.Op) -> tuple[str, ...]:
+        """Return the roles of what an op is given from the steps before: nothing, as these are all the steps there are."""
+        return ()
+
+    def reads(self, op: ops.Op) -> tuple[str, ...]:
+        """Return the values that tell an op which steps are present: it needs none, as it has all of them."""
+        return ()
+
     def _steps(self, value: str) -> int:
         return self.graph.types[value].shape[0] or 1
 
@@ -97,10 +109,12 @@ class Caller:
         fixed: str = "",
     ) -> Call:
         """Define the function of one op; its constants are the inputs behind ``inputs``."""
-        arrays, attributes = arrays or {}, attributes or {}
+        arrays, attributes, states = arrays or {}, attributes or {}, self.remembers(op)
+        reads = self.reads(op)
         told = about(type(op), attributes=attributes, fixed=fixed)
-        kind = self.library.add(name, [*inputs, *arrays], outputs, list(attributes), body, told)
-        return Call(kind, DOMAIN, arrays, attributes)
+        given, made = [*inputs, *reads, *arrays, *states], [*outputs, *(f"next_{role}" for role in states)]
+        kind = self.library.add(f"{'Step' if states or reads else ''}{name}", given, made, list(attributes), body, told)
+        return Call(kind, DOMAIN, arrays, attributes, reads, states)
 
     def _weights(self, op: ops.Linear | ops.Conv2d) -> Call:
         body = weighted_product(op, split_of(self.graph, op))
@@ -112,24 +126,27 @@ class Caller:
         """A window of one tap without guard bits adds the bias, nothing else."""
         if window.taps == 1 and window.guard_bits == 0:
             return Call("Add", arrays={"bias": window.bias})
-        steps = self._steps(window.inputs[0])
-        taps = min(window.taps, steps)  # those that the run is long enough to reach
+        steps, history = self._steps(window.inputs[0]), bool(self.remembers(window))
+        taps = window.taps if history else min(window.taps, steps)  # those that the run is long enough to reach
         exponents = [window.guard_bits - window.decay * lag for lag in range(taps)]
         require_shiftable(self.graph, window, exponents)
         attributes: Attributes = {"multipliers": [2 ** max(0, exponent) for exponent in exponents]}
-        floors = any(op.drops_bits(self._steps(op.inputs[0])) for op in self.graph if isinstance(op, ops.TemporalWindow))
+        floors = any(self._drops_bits(op) for op in self.graph if isinstance(op, ops.TemporalWindow))
         if floors:
             attributes["divisors"] = [2 ** min(MAX_SHIFT, max(0, -exponent)) for exponent in exponents]
-        body = bodies.temporal_window(steps, taps, floors=floors)
+        body = bodies.temporal_window(steps, taps, floors=floors, history=history)
         arrays = {"bias": window.bias}
         return self._function(window, "TemporalWindow", ["product"], ["current"], body, arrays=arrays, attributes=attributes)
+
+    def _drops_bits(self, window: ops.TemporalWindow) -> bool:
+        return window.drops_bits(window.taps if self.remembers(window) else self._steps(window.inputs[0]))
 
     def _lif(self, neuron: ops.Lif) -> Call:
         numerator = any(op.leak_numerator != 1 for op in self.graph if isinstance(op, ops.Lif))
         attributes: Attributes = {"leak_divisor": 2**neuron.leak_shift}
         if numerator:
             attributes["leak_numerator"] = neuron.leak_numerator
-        body = bodies.lif(self._steps(neuron.outputs[0]), numerator=numerator)
+        body = bodies.lif(self._steps(neuron.outputs[0]), numerator=numerator, carried=bool(self.remembers(neuron)))
         arrays = {"threshold": neuron.threshold}
         return self._function(neuron, "Lif", ["current"], ["spikes", "membrane"], body, arrays=arrays, attributes=attributes)
 

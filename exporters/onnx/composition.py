@@ -24,6 +24,7 @@ class Composed:
         arrays: initializers by their names in the main graph, in the order of the function's inputs.
         outputs: names of the values it makes, and of the function's outputs.
         attributes: of the node.
+        states: ``op.role`` of what its ops remember: inputs behind the arrays, and outputs behind the others.
 
     """
 
@@ -31,6 +32,7 @@ class Composed:
     arrays: dict[str, NDArray[Any]]
     outputs: dict[str, str]
     attributes: Attributes
+    states: tuple[str, ...]
 
 
 def compose(caller: Caller, population: Population, observable: frozenset[str]) -> Composed:
@@ -46,7 +48,7 @@ def compose(caller: Caller, population: Population, observable: frozenset[str]) 
     for number, name in enumerate(population.inputs):
         formal.give(name, f"input_{number}" if many else "inputs")
     arrays, attributes, parameters = dict[str, NDArray[Any]](), Attributes(), list[str]()
-    lines = []
+    lines, given, left = [], dict[str, str](), dict[str, str]()
     for op, call in calls:
         constants = []
         for key, array in call.arrays.items():
@@ -60,12 +62,17 @@ def compose(caller: Caller, population: Population, observable: frozenset[str]) 
             passed[key] = same or formal.give(f"{op.name}<{key}", key)
             attributes[passed[key]] = value
         made = [formal.give(name, _last(name)) for name in op.outputs]
-        lines.append(call.line([*(formal.of(name) for name in op.inputs), *constants], made, passed))
+        states = {f"{op.name}.{role}": role for role in call.states}
+        given |= {name: formal.give(f"{name} before", role) for name, role in states.items()}
+        left |= {name: formal.give(f"{name} behind", f"next_{role}") for name, role in states.items()}
+        read = [*(formal.of(name) for name in op.inputs), *constants, *(given[name] for name in states)]
+        lines.append(call.line(read, [*made, *(left[name] for name in states)], passed))
     outputs = {name: formal.of(name) for name in _shown(population, observable)}
     told = about(*map(type, population.ops), attributes=attributes)
-    inputs = [*(formal.of(name) for name in population.inputs), *parameters]
-    kind = caller.library.add(_function_name(population), inputs, list(outputs.values()), list(attributes), lines, told)
-    return Composed(kind, arrays, outputs, attributes)
+    inputs = [*(formal.of(name) for name in population.inputs), *parameters, *given.values()]
+    name = f"{'Step' if given else ''}{_function_name(population)}"
+    kind = caller.library.add(name, inputs, [*outputs.values(), *left.values()], list(attributes), lines, told)
+    return Composed(kind, arrays, outputs, attributes, tuple(given))
 
 
 def _call(caller: Caller, population: Population, op: ops.Op) -> Call:

@@ -56,33 +56,76 @@ def reduce_sum(axis: int) -> list[str]:
     ]
 
 
-def time_mix(steps: int, rank: int) -> list[str]:
+def time_mix(steps: int, rank: int, inputs: str = "inputs", matrix: str = "matrix") -> list[str]:
     """Body of TimeMix(inputs, matrix) -> (mixed): a column of the matrix for each step, added step after step.
 
-    A column has the weights of one present step for all steps; those before it are zero.
+    A column has the weights of one step for all present ones; those before it are zero.
     """
     shape = [-1, *[1] * (rank - 1)]
     columns = f"Split <axis = 1, num_outputs = {steps}>" if steps > 1 else "Identity"
     lines = [
-        *split_time("inputs", steps),
-        f"matrix_32 = Cast <to = {INT32}> (matrix)",
+        *split_time(inputs, steps),
+        f"matrix_32 = Cast <to = {INT32}> ({matrix})",
         f"{', '.join(names('column', steps))} = {columns} (matrix_32)",
         f"shape = Constant <value_ints: ints = {shape}> ()",
     ]
     total = ""
     for step in range(steps):
-        lines += [f"weights_{step} = Reshape (column_{step}, shape)", f"term_{step} = Mul (weights_{step}, inputs_{step})"]
+        lines += [f"weights_{step} = Reshape (column_{step}, shape)", f"term_{step} = Mul (weights_{step}, {inputs}_{step})"]
         if total:
             lines.append(f"total_{step} = Add ({total}, term_{step})")
         total = f"total_{step}" if total else f"term_{step}"
     return [*lines, f"mixed = Identity ({total})"]
 
 
-def threshold(rank: int) -> list[str]:
+def step_time_mix(steps: int, present: int, rank: int) -> list[str]:
+    """Body of StepTimeMix(inputs, block, matrix, past) -> (mixed, next_past): the rows of the matrix for so many present steps.
+
+    ``seen`` has a place for every step that the matrix weighs: what is past, the present ones where they belong, and zero
+    for later ones, but for the last, whose weight is zero until it is a present one.
+    """
+    lines = [
+        *_present(present),
+        "rows = Gather <axis = 0> (matrix, index)",
+        *split_time("index", present),
+        *split_time("inputs", present),
+        f"place = Constant <value_ints: ints = {list(range(steps))}> ()",
+        f"place_shape = Constant <value_ints: ints = {[-1, *[1] * (rank - 1)]}> ()",
+        "places = Reshape (place, place_shape)",
+        join_time("filled_0", ["past", f"inputs_{present - 1}"]),
+    ]
+    for step in range(present):
+        lines.append(f"here_{step} = Equal (places, index_{step})")
+        lines.append(f"filled_{step + 1} = Where (here_{step}, inputs_{step}, filled_{step})")
+    lines += [
+        f"seen = Identity (filled_{present})",
+        "first = Constant <value_ints: ints = [0]> ()",
+        f"last = Constant <value_ints: ints = [{steps - 1}]> ()",
+        "next_past = Slice (seen, first, last, first)",
+    ]
+    return [*lines, *time_mix(steps, rank, "seen", "rows")]
+
+
+def step_threshold(present: int, rank: int) -> list[str]:
+    """Body of StepThreshold(inputs, block, threshold) -> (spikes): the thresholds of so many present steps."""
+    return [*_present(present), "present = Gather <axis = 0> (threshold, index)", *threshold(rank, "present")]
+
+
+def _present(steps: int) -> list[str]:
+    """``index``: which steps of the run those of a block are."""
+    return [
+        f"size = Constant <value_ints: ints = [{steps}]> ()",
+        f"ahead = Constant <value_ints: ints = {list(range(steps))}> ()",
+        "begin = Mul (block, size)",
+        "index = Add (begin, ahead)",
+    ]
+
+
+def threshold(rank: int, thresholds: str = "threshold") -> list[str]:
     """Body of Threshold(inputs, threshold) -> (spikes): a threshold for each time step."""
     return [
         f"shape = Constant <value_ints: ints = {[-1, *[1] * (rank - 1)]}> ()",
-        "limits = Reshape (threshold, shape)",
+        f"limits = Reshape ({thresholds}, shape)",
         "fires = GreaterOrEqual (inputs, limits)",
         f"spikes = Cast <to = {UINT8}> (fires)",
     ]

@@ -1,5 +1,6 @@
 """Populations and single ops as nodes of the main graph."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from ds2ta_deploy.errors import Problem, UnsupportedError
 from ds2ta_deploy.exporters.onnx import bodies, calls, patterns, product_bodies
 from ds2ta_deploy.exporters.onnx.about import about
 from ds2ta_deploy.exporters.onnx.composition import compose
@@ -17,6 +19,7 @@ from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.populations import Population
 from ds2ta_deploy.graph.products import one_map_plane, split_of
+from ds2ta_deploy.step_interface import NEXT, STATE
 
 
 @dataclass
@@ -27,19 +30,36 @@ class Emitter:
         graph: what is exported.
         library: the file's functions.
         expose_all: name every output of every population, not only those that others read.
+        fuses: whether populations get the fused bodies that fit them.
+        caller: says how ops are called; as over all time steps, unless another is given.
+        behind: prefix of the names of what is remembered behind the present steps.
 
     """
 
     graph: Graph
     library: FunctionLibrary
     expose_all: bool = False
+    fuses: bool = True
+    caller: calls.Caller | None = None
+    behind: str = NEXT
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: list[onnx.TensorProto] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Open the library to the ops."""
-        self._caller = calls.Caller(self.graph, self.library)
+        self._caller = self.caller or calls.Caller(self.graph, self.library)
         self._observable = frozenset(self.graph.observable)
+
+    def emit_all(self, populations: Iterable[Population]) -> None:
+        """Append the nodes of many populations; what :meth:`emit` raises is raised of all of them at once."""
+        problems: list[Problem] = []
+        for population in populations:
+            try:
+                self.emit(population)
+            except UnsupportedError as error:
+                problems += error.problems
+        if problems:
+            raise UnsupportedError(problems)
 
     def emit(self, population: Population) -> None:
         """Append the node of one population: a fused body where it has one, else its op's own, else one body of calls.
@@ -48,39 +68,52 @@ class Emitter:
             UnsupportedError: DS2TA-230 for an op without ONNX form, DS2TA-231 for one that would not be exact.
 
         """
+        if not self.fuses:
+            self._general(population)
+            return
         weighted, attention = patterns.weighted(population), patterns.attention(population)
         if weighted is not None:
             self._weighted(population, weighted)
         elif attention is not None and split_of(self.graph, attention.scoring) == (1, 1):
             self._attention(population, attention)
-        elif len(population.ops) == 1 and not isinstance(population.ops[0], ops.Lif | ops.TemporalWindow):
+        else:
+            self._general(population)
+
+    def _general(self, population: Population) -> None:
+        """Append an op's own function, or one body of calls."""
+        if len(population.ops) == 1 and not isinstance(population.ops[0], ops.Lif | ops.TemporalWindow):
             self._single(population, population.ops[0])
         else:
             self._composed(population)
 
-    def _append(
+    def append(
         self,
         kind: str,
-        population: Population,
+        name: str,
         inputs: list[str],
         arrays: dict[str, NDArray[Any]],
         outputs: list[str],
         *,
         domain: str = DOMAIN,
         attributes: calls.Attributes | None = None,
+        states: Sequence[str] = (),
     ) -> None:
-        """Append a node; ``arrays`` become initializers."""
-        for name, array in arrays.items():
-            self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        """Append a node; ``arrays`` become initializers, ``states`` are handed in and out."""
+        for key, array in arrays.items():
+            self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), key))
         given: dict[str, Any] = {**(attributes or {})}
-        self.nodes.append(helper.make_node(kind, [*inputs, *arrays], outputs, name=population.name, domain=domain, **given))
+        read = [*inputs, *arrays, *(f"{STATE}{state}" for state in states)]
+        made = [*outputs, *(f"{self.behind}{state}" for state in states)]
+        self.nodes.append(helper.make_node(kind, read, made, name=name, domain=domain, **given))
 
     def _single(self, population: Population, op: ops.Op) -> None:
         call = self._caller.call(op)
         if call is None:
             raise calls.unsupported(population.name, population.ops)
         arrays = {f"{op.name}.{key}": array for key, array in call.arrays.items()}
-        self._append(call.op_type, population, list(op.inputs), arrays, list(op.outputs), domain=call.domain, attributes=call.attributes)
+        states = [f"{op.name}.{role}" for role in call.states]
+        inputs, outputs = [*op.inputs, *call.reads], list(op.outputs)
+        self.append(call.op_type, population.name, inputs, arrays, outputs, domain=call.domain, attributes=call.attributes, states=states)
 
     def _composed(self, population: Population) -> None:
         """Name what others read, and what could not be named later: the other outputs are ``<first output's place>.<output>``."""
@@ -89,7 +122,8 @@ class Emitter:
         read = {*population.outputs, next(iter(made.outputs))}
         hidden = {name for name, formal in made.outputs.items() if name not in read and name == f"{place}.{formal}"}
         shown = [name if self.expose_all or name not in hidden else "" for name in made.outputs]
-        self._append(made.kind, population, list(population.inputs), made.arrays, shown, attributes=made.attributes)
+        inputs = list(population.inputs)
+        self.append(made.kind, population.name, inputs, made.arrays, shown, attributes=made.attributes, states=made.states)
 
     def _fused(
         self, kind: str, population: Population, sources: list[str], arrays: dict[str, NDArray[Any]], values: dict[str, str], **rest: Any
@@ -99,7 +133,7 @@ class Emitter:
         place = next(iter(values.values())).rsplit(".", 1)[0]
         hidden = [index > 0 and value == f"{place}.{formal}" for index, (formal, value) in enumerate(values.items())]
         shown = [value if self.expose_all or not hides else "" for value, hides in zip(values.values(), hidden, strict=True)]
-        self._append(kind, population, sources, named, shown, **rest)
+        self.append(kind, population.name, sources, named, shown, **rest)
 
     def _weighted(self, population: Population, parts: patterns.Weighted) -> None:
         """Linear or convolution, window or bias, repetition of a still picture, neuron."""

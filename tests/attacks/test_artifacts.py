@@ -10,10 +10,21 @@ import msgspec
 import pytest
 from support import read_manifest, rewrite, write_manifest
 
-from ds2ta_deploy.artifact import GOLDEN_HASHES, GOLDEN_INPUTS, GOLDEN_VALUES, GRAPH, MANIFEST, MODEL, REPORT, Artifact, FileEntry
+from ds2ta_deploy.artifact import (
+    GOLDEN_HASHES,
+    GOLDEN_INPUTS,
+    GOLDEN_VALUES,
+    GRAPH,
+    MANIFEST,
+    MODEL,
+    MODEL_STEP,
+    REPORT,
+    Artifact,
+    FileEntry,
+)
 from ds2ta_deploy.errors import InputError
 
-EVERY = (GOLDEN_HASHES, GOLDEN_INPUTS, GOLDEN_VALUES, GRAPH, MANIFEST, MODEL, REPORT)
+EVERY = (GOLDEN_HASHES, GOLDEN_INPUTS, GOLDEN_VALUES, GRAPH, MANIFEST, MODEL, MODEL_STEP, REPORT)
 
 
 @pytest.fixture

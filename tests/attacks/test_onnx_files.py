@@ -8,11 +8,15 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from stream_graph import build_stream_graph
 from support import rewrite
 
-from ds2ta_deploy.artifact import MODEL
+from ds2ta_deploy.artifact import MODEL, MODEL_STEP
+from ds2ta_deploy.errors import InputError
 from ds2ta_deploy.exporters.onnx import to_onnx
-from ds2ta_deploy.runtimes.onnx_structure import FUNCTIONS, MOST_NODES, OPS, require_exported
+from ds2ta_deploy.exporters.onnx.step_model import to_onnx_step
+from ds2ta_deploy.graph.stepping import StepForm
+from ds2ta_deploy.runtimes.onnx_structure import BRANCHES, FUNCTIONS, MOST_NODES, OPS, require_exported
 
 BOTH = pytest.mark.parametrize("reader", ["onnx", "onnx-reference"])
 
@@ -210,6 +214,70 @@ def test_bytes_that_are_no_message(tmp_path, contained, reader, data):
     assert found.codes[0] in ("DS2TA-160", "DS2TA-161", "DS2TA-164")
 
 
+# --- the choice of a step form ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def chunked():
+    """Return the file of a step form that has a choice, to be changed."""
+    return to_onnx_step(StepForm.of(build_stream_graph()))
+
+
+def refusal(model: onnx.ModelProto, *, steps: bool = True) -> str:
+    with pytest.raises(InputError, match="DS2TA-164") as caught:
+        require_exported(model, "there", steps=steps)
+    return str(caught.value)
+
+
+def test_the_choice_is_let_through_in_a_step_form_alone(chunked):
+    require_exported(chunked, MODEL_STEP, steps=True)
+    assert "holds the op 'If'" in refusal(chunked, steps=False)
+
+
+def choice_of(model: onnx.ModelProto) -> onnx.NodeProto:
+    (choice,) = [node for node in model.graph.node if node.op_type == "If"]
+    return choice
+
+
+def test_a_second_choice(chunked):
+    chunked.graph.node.append(choice_of(chunked))
+    assert "holds 2 ops 'If'" in refusal(chunked)
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+@pytest.mark.parametrize("op", ["Loop", "RandomNormal", "If"])
+def test_an_op_inside_the_choice_that_no_exported_file_has(chunked, branch, op):
+    (body,) = [attribute.g for attribute in choice_of(chunked).attribute if attribute.name == branch]
+    body.node.append(helper.make_node(op, [], ["more"]))
+    assert f"holds the op '{op}'" in refusal(chunked)
+
+
+def test_a_choice_inside_a_function(chunked):
+    chunked.functions[0].node.append(choice_of(chunked))
+    assert "holds the op 'If'" in refusal(chunked)
+
+
+def test_a_third_graph_at_the_choice(chunked):
+    graph = helper.make_graph([helper.make_node("Identity", ["a"], ["b"])], "hidden", [], [])
+    choice_of(chunked).attribute.append(helper.make_attribute("another", graph))
+    assert "attribute 'another'" in refusal(chunked)
+
+
+def test_weights_inside_the_choice_that_lie_in_another_file(chunked):
+    tensor = numpy_helper.from_array(np.zeros(3, np.int32), "far")
+    tensor.data_location = TensorProto.EXTERNAL
+    choice_of(chunked).attribute[0].g.initializer.append(tensor)
+    assert "in another file" in refusal(chunked)
+
+
+def test_functions_that_expand_inside_the_choice(chunked):
+    opsets = [helper.make_opsetid(FUNCTIONS, 1), helper.make_opsetid("", 20)]
+    body = [call("Again", ["x"], "y")]
+    chunked.functions.append(helper.make_function(FUNCTIONS, "Again", ["x"], ["y"], body, opsets))
+    choice_of(chunked).attribute[0].g.node.append(call("Again", ["images"], "more"))
+    assert "expand to more than" in refusal(chunked)
+
+
 # --- and nothing that is ours ----------------------------------------------------------------------------------------
 
 
@@ -218,6 +286,7 @@ def test_bytes_that_are_no_message(tmp_path, contained, reader, data):
 def test_what_is_exported_is_let_through_and_fills_the_list(inline, still):
     model = to_onnx(builders.build_small_graph(still=still), inline=inline)
     require_exported(model, MODEL)
+    require_exported(to_onnx_step(StepForm.of(builders.build_small_graph(still=still)), inline=inline), MODEL_STEP, steps=True)
     nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
     assert {node.op_type for node in nodes if not node.domain} <= OPS
     if inline:

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
 
 from lava_support import needs_lava
-from support import ON_ONNX, copy_artifact, files_of, one_more, rewrite
+from support import COMPARED, STEPPED, copy_artifact, files_of, one_more, rewrite
 
 from ds2ta_deploy.artifact import GOLDEN_INPUTS, GOLDEN_VALUES, MODEL, Artifact
 from ds2ta_deploy.datasets import FASHION_MNIST
@@ -71,7 +71,7 @@ def assert_parity(data, names, samples=256):
 
 def test_exporting_verifies_on_what_users_deploy_on(cli, exported):
     manifest = Artifact.open(exported).manifest
-    assert [(entry.runtime, entry.different) for entry in manifest.parity] == [("reference", 0), ("onnxruntime", 0)]
+    assert [(entry.runtime, entry.different) for entry in manifest.parity] == [("reference", 0), ("onnxruntime", 0), (STEPPED, 0)]
     assert all(entry.integers >= ENOUGH for entry in manifest.parity)
 
 
@@ -79,20 +79,20 @@ def test_exporting_verifies_on_what_users_deploy_on(cli, exported):
 def test_all_runtimes_compute_the_same_integers(cli, exported, values):
     shown = cli("verify", exported, "--checkpoint", CHECKPOINT, "--values", values, "--json")
     assert shown.code == 0
-    assert_parity(shown.data, ["reference", *ON_ONNX, "golden"])
+    assert_parity(shown.data, ["reference", *COMPARED, "golden"])
 
 
 def test_with_the_functions_expanded_too(cli, tmp_path):
     shown = cli("export", CHECKPOINT, "--inputs", PICTURES, "--inline", "--values", "all", "-o", tmp_path / "out", "--json")
     assert shown.code == 0
-    assert_parity(shown.data["parity"], ["reference", "onnxruntime"])
+    assert_parity(shown.data["parity"], ["reference", "onnxruntime", STEPPED])
 
 
 @pytest.mark.parametrize("settings", [["--profile", "loihi"], ["--weight-bits", "4"], ["--first-layer-bits", "8"]])
 def test_put_on_other_grids_too(cli, tmp_path, settings):
     shown = cli("export", CHECKPOINT, "--inputs", PICTURES, *settings, "-o", tmp_path / "out", "--json")
     assert shown.code == 0
-    assert_parity(shown.data["parity"], ["reference", "onnxruntime"])
+    assert_parity(shown.data["parity"], ["reference", "onnxruntime", STEPPED])
 
 
 def test_twice_gives_identical_bytes(cli, exported, tmp_path):
@@ -131,7 +131,7 @@ def test_the_file_is_small_and_whole(exported):
     onnx.checker.check_model(model, full_check=True)
     assert (exported / MODEL).stat().st_size < 250_000
     assert CHECKPOINT.stat().st_size < 1_000_000
-    assert len(json.loads((exported / "manifest.json").read_text())["files"]) == 6
+    assert len(json.loads((exported / "manifest.json").read_text())["files"]) == 7
 
 
 @needs_lava

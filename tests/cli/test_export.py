@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
 
 from builders import assert_fires, trace_of
-from support import ON_ONNX, Tampered, files_of, names_in, on_onnxruntime
+from support import COMPARED, STEPPED, Tampered, files_of, names_in, on_onnxruntime
 
 from ds2ta_deploy import exporting
 from ds2ta_deploy.artifact import GOLDEN_VALUES, GRAPH, MODEL, Artifact
@@ -27,7 +27,9 @@ def test_a_checkpoint_becomes_a_verified_artifact(cli, tiny_checkpoint, tiny_dat
     shown = cli("export", tiny_checkpoint, "--target", "onnx", "-o", tmp_path / "out", "--inputs", tiny_data)
     assert (shown.code, shown.out) == (0, "")
     artifact = Artifact.open(tmp_path / "out")
-    assert [(e.runtime, e.samples, e.different) for e in artifact.manifest.parity] == [("reference", 4, 0), ("onnxruntime", 4, 0)]
+    assert [(e.runtime, e.samples, e.different) for e in artifact.manifest.parity] == [
+        (name, 4, 0) for name in ("reference", "onnxruntime", STEPPED)
+    ]
     assert_fires(trace_of(artifact.graph, tiny_inputs))
     assert np.array_equal(trace_of(artifact.graph, tiny_inputs)["head.logits"], trace_of(tiny_graph, tiny_inputs)["head.logits"])
     for word in ("Parity on 4 samples", "torch (baseline)", "reference", "onnxruntime", "firing rates", f"wrote {tmp_path / 'out'}"):
@@ -61,7 +63,7 @@ def test_json_is_all_that_stdout_carries(cli, tiny_checkpoint, tiny_data, tmp_pa
     }
     assert data["parity"]["passed"] is True
     assert data["parity"]["baseline"] == "torch"
-    assert [result["runtime"] for result in data["parity"]["runtimes"]] == ["reference", "onnxruntime"]
+    assert [result["runtime"] for result in data["parity"]["runtimes"]] == ["reference", "onnxruntime", STEPPED]
     assert all(0.005 < rate < 0.95 for rate in data["parity"]["firing_rates"].values())
 
 
@@ -111,7 +113,7 @@ def test_no_more_samples_than_wanted(cli, tiny_checkpoint, tiny_data, tmp_path):
 def test_all_runtimes_and_all_values(cli, tiny_checkpoint, tiny_data, tiny_graph, tmp_path):
     arguments = ["-o", tmp_path / "out", "--inputs", tiny_data, "--runtime", "all", "--values", "all", "--json"]
     results = cli("export", tiny_checkpoint, *arguments).data["parity"]["runtimes"]
-    assert [result["runtime"] for result in results] == ["reference", *ON_ONNX]
+    assert [result["runtime"] for result in results] == ["reference", *COMPARED]
     assert {result["values"] for result in results} == {len(tiny_graph.observable)}
 
 

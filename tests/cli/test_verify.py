@@ -6,9 +6,12 @@ import pytest
 from builders import assert_fires, trace_of
 from native_support import Recipe, build
 from support import (
+    COMPARED,
+    ELSEWHERE,
     NATIVE,
     ON_ONNX,
     ONNX_NATIVE,
+    STEPPED,
     copy_artifact,
     frozen,
     one_more,
@@ -43,7 +46,7 @@ def test_json_is_all_that_stdout_carries(cli, small_artifact, small_graph):
     assert set(data) == {"passed", "baseline", "samples", "runtimes", "firing_rates", "hashes", "left_out"}
     assert (data["passed"], data["samples"]) == (True, 5)
     assert data["baseline"] == "reference"
-    assert [result["runtime"] for result in data["runtimes"]] == [*ON_ONNX, "golden"]
+    assert [result["runtime"] for result in data["runtimes"]] == [*COMPARED, "golden"]
     assert all(set(result) == {"runtime", "values", "integers", "different"} and result["different"] == 0 for result in data["runtimes"])
     assert set(data["hashes"]) == set(population_values(small_graph))
     assert all(0.005 < rate < 0.95 for rate in data["firing_rates"].values())
@@ -51,15 +54,15 @@ def test_json_is_all_that_stdout_carries(cli, small_artifact, small_graph):
 
 def test_values_all_compares_everything(cli, small_artifact, small_graph):
     results = cli("verify", small_artifact, "--values", "all", "--json").data["runtimes"]
-    assert [result["values"] for result in results[:-1]] == [len(small_graph.observable)] * len(ON_ONNX)
+    assert [result["values"] for result in results[:-1]] == [len(small_graph.observable)] * len(COMPARED)
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--runtime", "onnxruntime"], ["onnxruntime", "golden"]),
-        (["--runtime", "onnx-reference", "--runtime", "onnxruntime"], ["onnx-reference", "onnxruntime", "golden"]),
-        (["--runtime", "all"], [*ON_ONNX, "golden"]),
+        (["--runtime", "onnxruntime"], ["onnxruntime", STEPPED, "golden"]),
+        (["--runtime", "onnx-reference", "--runtime", "onnxruntime"], ["onnx-reference", "onnxruntime", STEPPED, "golden"]),
+        (["--runtime", "all"], [*COMPARED, "golden"]),
     ],
 )
 def test_only_the_runtimes_asked_for(cli, small_artifact, arguments, expected):
@@ -68,14 +71,14 @@ def test_only_the_runtimes_asked_for(cli, small_artifact, arguments, expected):
 
 def test_other_inputs(cli, small_artifact, small_data):
     data = cli("verify", small_artifact, "--inputs", small_data, "--json").data
-    assert [result["runtime"] for result in data["runtimes"]] == ON_ONNX
+    assert [result["runtime"] for result in data["runtimes"]] == COMPARED
     assert data["passed"]
 
 
 def test_with_the_checkpoint_pytorch_joins(cli, tiny_artifact, tiny_checkpoint, tiny_graph):
     data = cli("verify", tiny_artifact, "--checkpoint", tiny_checkpoint, "--values", "all", "--json").data
     assert [(result["runtime"], result["different"]) for result in data["runtimes"]] == [
-        (name, 0) for name in ("reference", *ON_ONNX, "golden")
+        (name, 0) for name in ("reference", *COMPARED, "golden")
     ]
     assert data["baseline"] == "torch"
     assert data["runtimes"][1]["values"] == len(tiny_graph.observable)
@@ -132,7 +135,7 @@ def test_json_of_a_failure_is_still_json(cli, changeable):
     assert shown.code == 1
     assert shown.data["passed"] is False
     different = {result["runtime"]: result["different"] for result in shown.data["runtimes"]}
-    assert different == {name: 0 if name in NATIVE else 5 for name in ON_ONNX} | {"golden": 0}
+    assert different == {name: 0 if name in ELSEWHERE else 5 for name in COMPARED} | {"golden": 0}
     lines = [line.split()[1:3] for line in shown.err.splitlines() if line.startswith("error")]
     assert lines == [["DS2TA-301", "[head.logits]:"]] * (len(ON_ONNX) - len(NATIVE))
 
@@ -149,7 +152,16 @@ def test_a_graph_that_no_longer_computes_what_was_recorded(cli, changeable):
 
 
 @pytest.mark.parametrize(
-    "name", ["graph.safetensors", "model.onnx", "report.json", "vectors/expected.npz", "vectors/hashes.json", "vectors/inputs.npz"]
+    "name",
+    [
+        "graph.safetensors",
+        "model.onnx",
+        "model_step.onnx",
+        "report.json",
+        "vectors/expected.npz",
+        "vectors/hashes.json",
+        "vectors/inputs.npz",
+    ],
 )
 def test_every_file_of_an_artifact_is_checked(cli, changeable, name):
     data = (changeable / name).read_bytes()
@@ -167,6 +179,8 @@ def test_every_file_of_an_artifact_is_checked(cli, changeable, name):
     [
         ("model.onnx", b"garbage", 4, "DS2TA-160"),
         ("model.onnx", b"", 4, "DS2TA-161"),
+        ("model_step.onnx", b"garbage", 4, "DS2TA-160"),
+        ("model_step.onnx", b"", 4, "DS2TA-161"),
         ("graph.safetensors", b"garbage", 4, "DS2TA-140"),
         ("vectors/inputs.npz", b"garbage", 4, "DS2TA-132"),
         ("vectors/hashes.json", b"garbage", 4, "DS2TA-157"),

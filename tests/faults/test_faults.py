@@ -13,6 +13,7 @@ from faults.catalogue import Fault, bit_flips, off_by_one, with_element, with_fi
 from faults.inputs import exciting_inputs
 from faults.reasons import equivalent, leaks_whole
 from faults.score import Score, score_data, score_structural
+from faults.step_target import StepFile
 from faults.targets import TARGETS, CFile, GraphFile, LavaGraph, OnnxFile
 from stream_graph import build_stream_graph
 from support import copy_artifact, frozen
@@ -46,7 +47,10 @@ def assert_explained(score: Score, least: int) -> None:
     assert unexplained == []
 
 
-@pytest.mark.parametrize(("kind", "each", "flips"), [(GraphFile, 2, 90), (OnnxFile, 1, 31), (LavaGraph, 2, 60), (CFile, 1, 40)])
+@pytest.mark.parametrize(
+    ("kind", "each", "flips"),
+    [(GraphFile, 2, 90), (OnnxFile, 1, 31), (LavaGraph, 2, 60), (CFile, 1, 40), pytest.param(StepFile, 1, 31, marks=pytest.mark.long)],
+)
 def test_changed_integers_are_caught(excited, shown, kind, each, flips):
     target = kind(excited(False))
     faults = [*off_by_one(target.tensors, each, seed=0), *bit_flips(target.tensors, flips, seed=0)]
@@ -54,7 +58,14 @@ def test_changed_integers_are_caught(excited, shown, kind, each, flips):
 
 
 @pytest.mark.parametrize(
-    ("kind", "every"), [(GraphFile, 1), (LavaGraph, 1), (OnnxFile, 4), pytest.param(OnnxFile, 1, marks=pytest.mark.long, id="OnnxFile-all")]
+    ("kind", "every"),
+    [
+        (GraphFile, 1),
+        (LavaGraph, 1),
+        (OnnxFile, 4),
+        pytest.param(StepFile, 5, marks=pytest.mark.long),
+        pytest.param(OnnxFile, 1, marks=pytest.mark.long, id="OnnxFile-all"),
+    ],
 )
 def test_structural_faults_are_caught(excited, shown, kind, every):
     target = kind(excited(False))

@@ -149,6 +149,19 @@ def _seed_onnx(path: Path) -> None:
     path.write_bytes(_onnx())
 
 
+@cache
+def _step_form() -> Any:
+    from ds2ta_deploy.graph.stepping import StepForm
+
+    return StepForm.of(_graph())
+
+
+def _seed_step(path: Path) -> None:
+    from ds2ta_deploy.exporters.onnx.step_model import to_onnx_step
+
+    path.write_bytes(to_onnx_step(_step_form()).SerializeToString(deterministic=True))
+
+
 def _seed_npz(path: Path) -> None:
     with path.open("wb") as file:
         np.savez_compressed(file, images=builders.small_inputs(), labels=np.arange(5))
@@ -359,6 +372,18 @@ def run_onnx_reference(path: Path) -> str:
     return _run_onnx(path, OnnxReferenceRuntime)
 
 
+def step_onnx(path: Path) -> str:
+    """Step through the step form on ONNX Runtime; it computes what the graph computes, or it was not accepted."""
+    from ds2ta_deploy.runtimes.ort import OnnxRuntimeStepper
+    from ds2ta_deploy.runtimes.stepped_file import SteppedFile
+
+    data = path.read_bytes()
+    run = SteppedFile(_graph(), lambda batch, wanted: OnnxRuntimeStepper(data, _step_form(), batch, wanted, where=str(path)))
+    trace = run.trace(builders.small_inputs(), _graph().observable)
+    payload = _digest(*(name.encode() + _array(value) for name, value in sorted(trace.items())))
+    return _expected() if payload == _expected() else f"differs: {payload}"
+
+
 def read_data(path: Path) -> str:
     """Read labelled pictures; they are uint8 of a known rank, with a label each or none."""
     from ds2ta_deploy.datasets import read_data as read
@@ -512,6 +537,7 @@ READERS: dict[str, Reader] = {
     "graph-packed": Reader(read_graph, _seed_packed_graph, _TENSORS, 4000),
     "onnx": Reader(run_onnxruntime, _seed_onnx, _ONNX, 2000, needs="onnxruntime"),
     "onnx-reference": Reader(run_onnx_reference, _seed_onnx, _ONNX, 1000, needs="onnxruntime"),
+    "onnx-step": Reader(step_onnx, _seed_step, _ONNX, 1000, needs="onnxruntime"),
     "lava-graph": Reader(step_lava, _seed_lava, spoil_files(*LAVA_FILES), 3000),
     "c-code": Reader(run_c, _seed_c, spoil_files(*C_FILES), 300),
     "data": Reader(read_data, _seed_npz, _ZIP, 3000),

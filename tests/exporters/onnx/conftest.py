@@ -12,7 +12,7 @@ from support import on_onnx_reference, on_onnxruntime
 
 from ds2ta_deploy.exporters.onnx.functions import DOMAIN, DOMAIN_VERSION, OPSET, FunctionLibrary
 
-ELEMENT = {"uint8": onnx.TensorProto.UINT8, "int8": onnx.TensorProto.INT8, "int16": onnx.TensorProto.INT16, "int32": onnx.TensorProto.INT32}
+ELEMENT = {dtype: getattr(onnx.TensorProto, dtype.upper()) for dtype in ("uint8", "int8", "int16", "int32", "int64")}
 
 Outputs = Mapping[str, tuple[str, int]]
 RunFunction = Callable[..., None]
