@@ -16,7 +16,7 @@ from benchmarks.float_onnx import float_onnx
 from benchmarks.networks import Grid, Network
 from ds2ta_deploy.exporters.onnx import to_onnx
 from ds2ta_deploy.graph.ranges import beyond_float32
-from ds2ta_deploy.runtimes.base import RUNTIMES, open_runtime
+from ds2ta_deploy.runtimes.table import RUNTIMES, open_runtime
 
 Pictures = NDArray[np.uint8]
 Run = Callable[[Pictures], NDArray[Any]]

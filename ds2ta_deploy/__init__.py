@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ds2ta_deploy.freezing import freeze
     from ds2ta_deploy.importing.loading import import_checkpoint
     from ds2ta_deploy.quantization import Quantization, quantize
-    from ds2ta_deploy.runtimes.base import open_stepper
+    from ds2ta_deploy.runtimes.table import open_stepper
     from ds2ta_deploy.step_verification import verify_steps
     from ds2ta_deploy.verification import verify
 
@@ -35,7 +35,7 @@ _HOMES = {
     "freeze": "freezing",
     "import_checkpoint": "importing.loading",
     "load_checkpoint": "checkpoints",
-    "open_stepper": "runtimes.base",
+    "open_stepper": "runtimes.table",
     "qat": "fine_tuning",
     "quantize": "quantization",
     "save_checkpoint": "checkpoints",

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from ds2ta_deploy.artifact import Artifact
 from ds2ta_deploy.errors import ParityError, Problem
-from ds2ta_deploy.runtimes.base import Runtime, open_runtime
+from ds2ta_deploy.runtimes.base import Runtime
 from ds2ta_deploy.runtimes.native.runtime import NativeRuntime
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
+from ds2ta_deploy.runtimes.table import open_runtime
 
 #: Runs of each contestant before any is timed.
 WARM_UP = 2

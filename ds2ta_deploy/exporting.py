@@ -34,9 +34,10 @@ from ds2ta_deploy.parity import ParityReport, Progress, compare_runtimes
 from ds2ta_deploy.quantizing.settings import settings_in
 from ds2ta_deploy.reading import read_regular
 from ds2ta_deploy.report import build_report
-from ds2ta_deploy.runtimes.base import RUNTIMES, Runtime, open_runtime
+from ds2ta_deploy.runtimes.base import Runtime
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
 from ds2ta_deploy.runtimes.stepped_file import open_stepped_files
+from ds2ta_deploy.runtimes.table import RUNTIMES, open_runtime
 from ds2ta_deploy.staging import stage
 from ds2ta_deploy.synthetic import synthetic_pixels
 from ds2ta_deploy.targets import TargetOptions, find_target

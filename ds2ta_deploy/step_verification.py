@@ -11,9 +11,10 @@ from ds2ta_deploy.errors import Problem, UsageError
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.stepping import StepForm, over_frames
 from ds2ta_deploy.parity import ParityReport, compare_runtimes
-from ds2ta_deploy.runtimes.base import RUNTIMES, Runtime, open_runtime, open_stepper
+from ds2ta_deploy.runtimes.base import Runtime
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
 from ds2ta_deploy.runtimes.stepped import SteppedRuntime
+from ds2ta_deploy.runtimes.table import RUNTIMES, open_runtime, open_stepper
 from ds2ta_deploy.verification import Values, available_runtimes, golden_inputs, wanted_values
 
 

@@ -15,9 +15,10 @@ from ds2ta_deploy.errors import InputError, Problem, UnsupportedError, UsageErro
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.populations import population_values
 from ds2ta_deploy.parity import ParityReport, Progress, compare_runtimes
-from ds2ta_deploy.runtimes.base import RUNTIMES, Runtime, open_runtime
+from ds2ta_deploy.runtimes.base import Runtime
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
 from ds2ta_deploy.runtimes.stepped_file import open_stepped_files
+from ds2ta_deploy.runtimes.table import RUNTIMES, open_runtime
 from ds2ta_deploy.targets import find_target
 
 #: ``populations``: what passes between populations. ``all``: currents, membranes, attention maps as well.

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from ds2ta_deploy.artifact import Artifact
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.stepping import StepForm, over_frames
-from ds2ta_deploy.runtimes.base import RUNTIMES, Runtime, Trace, open_stepper, require_known
+from ds2ta_deploy.runtimes.base import Runtime, Trace, require_known
 from ds2ta_deploy.runtimes.stepped import Begin, SteppedRuntime
 from ds2ta_deploy.runtimes.stepper import Stepper
+from ds2ta_deploy.runtimes.table import RUNTIMES, open_stepper
 
 
 class SteppedFile(Runtime):

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from ds2ta_deploy.artifact import Artifact
-from ds2ta_deploy.runtimes.base import open_stepper
 from ds2ta_deploy.runtimes.run_state import read_state, write_state
+from ds2ta_deploy.runtimes.table import open_stepper
 
 #: Said when the state is on the disk.
 SAVED = "saved"

@@ -28,7 +28,7 @@ def test_importing_the_package_imports_no_engine_and_not_even_numpy():
         "from ds2ta_deploy.exporters.onnx import to_onnx",
         "from ds2ta_deploy.artifact import Artifact",
         "from ds2ta_deploy import export, verify, Artifact",
-        "from ds2ta_deploy.runtimes import base, reference",
+        "from ds2ta_deploy.runtimes import base, reference, table",
         "from ds2ta_deploy.models import config",
         "from ds2ta_deploy.importing import arguments, dialects, flags, options, published, settings, structure",
         "from ds2ta_deploy.cli import imports",

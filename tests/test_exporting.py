@@ -29,7 +29,7 @@ from ds2ta_deploy.exporting import default_inputs, export
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.graph.populations import population_values
 from ds2ta_deploy.graph.stepping import StepForm
-from ds2ta_deploy.runtimes.base import open_runtime
+from ds2ta_deploy.runtimes.table import open_runtime
 from ds2ta_deploy.verification import verify
 
 

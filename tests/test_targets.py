@@ -4,7 +4,7 @@ from support import files_of, frozen
 from ds2ta_deploy.errors import UsageError
 from ds2ta_deploy.exporting import export
 from ds2ta_deploy.graph.ranges import PROFILES
-from ds2ta_deploy.runtimes.base import RUNTIMES
+from ds2ta_deploy.runtimes.table import RUNTIMES
 from ds2ta_deploy.targets import TARGETS, find_target
 from ds2ta_deploy.verification import available_runtimes, verify
 

@@ -12,8 +12,9 @@ from ds2ta_deploy.errors import InputError, Problem, UsageError
 from ds2ta_deploy.graph import fragment as fragments
 from ds2ta_deploy.graph.fragment import Fragment
 from ds2ta_deploy.parity import Divergence
-from ds2ta_deploy.runtimes.base import RUNTIMES, Trace
+from ds2ta_deploy.runtimes.base import Trace
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
+from ds2ta_deploy.runtimes.table import RUNTIMES
 
 
 @dataclass(frozen=True)

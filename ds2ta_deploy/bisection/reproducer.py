@@ -13,8 +13,9 @@ from ds2ta_deploy.bisection.sides import Side
 from ds2ta_deploy.datasets import npz_bytes
 from ds2ta_deploy.errors import Ds2taError
 from ds2ta_deploy.graph import fragment as fragments
-from ds2ta_deploy.runtimes.base import RUNTIMES, Trace
+from ds2ta_deploy.runtimes.base import Trace
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
+from ds2ta_deploy.runtimes.table import RUNTIMES
 from ds2ta_deploy.staging import stage
 
 #: Target that the manifest of a reproducer names.

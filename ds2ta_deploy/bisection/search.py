@@ -15,8 +15,9 @@ from ds2ta_deploy.graph.clock import Clock
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.ops import ValueType
 from ds2ta_deploy.parity import GOLDEN, Digest, Divergence, Progress, locate, samples_at_once
-from ds2ta_deploy.runtimes.base import RUNTIMES, Trace
+from ds2ta_deploy.runtimes.base import Trace
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
+from ds2ta_deploy.runtimes.table import RUNTIMES
 from ds2ta_deploy.verification import golden_hashes, golden_inputs
 
 #: Where a divergence stands in the order: sample, time step or chunk of them, op (its outputs in order), index.

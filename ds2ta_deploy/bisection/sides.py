@@ -12,8 +12,9 @@ from ds2ta_deploy.artifact import GOLDEN_VALUES, Artifact
 from ds2ta_deploy.datasets import read_arrays
 from ds2ta_deploy.errors import InputError, Problem, UsageError
 from ds2ta_deploy.parity import GOLDEN
-from ds2ta_deploy.runtimes.base import Part, Runtime, Trace, open_runtime
+from ds2ta_deploy.runtimes.base import Part, Runtime, Trace
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
+from ds2ta_deploy.runtimes.table import open_runtime
 from ds2ta_deploy.verification import available_runtimes
 
 

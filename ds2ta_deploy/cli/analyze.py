@@ -52,7 +52,7 @@ def command(
     A layer's weight error, the spikes that flip where its error is first seen, and the decisions that change. Compared
     with the trained network in float64. Two runs a layer: choose the number of samples with care.
     """
-    from ds2ta_deploy.runtimes.base import require_torch
+    from ds2ta_deploy.runtimes.table import require_torch
 
     require_torch()
     from ds2ta_deploy.analysis.picture import draw, require_drawing

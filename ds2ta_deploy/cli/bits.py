@@ -69,7 +69,7 @@ def command(
     the fewest a byte saved. Use other samples than those of the final test. The output is a config file for every command
     that has --config.
     """
-    from ds2ta_deploy.runtimes.base import require_torch
+    from ds2ta_deploy.runtimes.table import require_torch
 
     require_torch()
     import msgspec

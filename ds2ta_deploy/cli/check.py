@@ -20,7 +20,7 @@ def command(checkpoint: Path, config: Path | None, as_json: bool, said: dict[str
     The checkpoint is read, quantized, frozen, its ranges are proved and the ONNX graph is built: what
     this command accepts, an export can only still refuse because an engine computes something else.
     """
-    from ds2ta_deploy.runtimes.base import require_torch
+    from ds2ta_deploy.runtimes.table import require_torch
 
     require_torch()
     from ds2ta_deploy.cli.export import read_settings

@@ -92,7 +92,7 @@ def command(
     CHECKPOINT is one of this package, or a published one of any known family; what its file does not tell of
     the network is asked for by the name of the option, all at once.
     """
-    from ds2ta_deploy.runtimes.base import require_torch
+    from ds2ta_deploy.runtimes.table import require_torch
 
     require_torch()
     import msgspec

@@ -28,7 +28,7 @@ def command(
     Compared are the trained network in float32 and the quantized one, each running on from its own spikes. Nothing is
     demanded of the figures: what rounding costs is a property of the checkpoint.
     """
-    from ds2ta_deploy.runtimes.base import require_torch
+    from ds2ta_deploy.runtimes.table import require_torch
 
     require_torch()
     import msgspec

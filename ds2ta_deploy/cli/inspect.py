@@ -62,7 +62,7 @@ def command(source: Path, allow_modified: bool, certificate: bool, as_json: bool
 
 def _show_checkpoint(path: Path, said: dict[str, Any], *, as_json: bool) -> None:
     """Load it and say what it is."""
-    from ds2ta_deploy.runtimes.base import require_torch
+    from ds2ta_deploy.runtimes.table import require_torch
 
     require_torch()
     import msgspec

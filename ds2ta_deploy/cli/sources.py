@@ -12,7 +12,7 @@ from ds2ta_deploy.artifact import Artifact
 from ds2ta_deploy.cli.imports import load, require_nothing_said
 from ds2ta_deploy.errors import Problem, UsageError
 from ds2ta_deploy.graph.graph import Graph
-from ds2ta_deploy.runtimes.base import open_runtime, require_torch
+from ds2ta_deploy.runtimes.table import open_runtime, require_torch
 from ds2ta_deploy.targets import find_target
 from ds2ta_deploy.verification import Values, wanted_values
 

@@ -125,7 +125,7 @@ def stream_options(command: Function) -> Function:
 
 def open_stream(artifact: "Artifact", runtime: str | None, lava_python: Path | None) -> "Stepper":
     """Begin a run of one sample on a runtime: by default the fastest that is here and has a step form."""
-    from ds2ta_deploy.runtimes.base import RUNTIMES, open_stepper
+    from ds2ta_deploy.runtimes.table import RUNTIMES, open_stepper
     from ds2ta_deploy.targets import find_target
 
     able = (name for name in ("native", find_target(artifact.manifest.target).run_with) if RUNTIMES[name].step and RUNTIMES[name].available)

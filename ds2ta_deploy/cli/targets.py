@@ -12,7 +12,7 @@ def command(as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ds2ta_deploy.runtimes.base import RUNTIMES
+    from ds2ta_deploy.runtimes.table import RUNTIMES
     from ds2ta_deploy.targets import TARGETS
 
     if as_json:

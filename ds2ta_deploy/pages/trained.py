@@ -11,7 +11,7 @@ from ds2ta_deploy.artifact import Artifact, FileEntry
 from ds2ta_deploy.errors import InputError, Problem
 from ds2ta_deploy.graph.ops import Lookup
 from ds2ta_deploy.reading import read_regular
-from ds2ta_deploy.runtimes.base import require_torch
+from ds2ta_deploy.runtimes.table import require_torch
 
 if TYPE_CHECKING:
     from ds2ta_deploy.models.denoiser import Denoiser

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from ds2ta_deploy.artifact import is_artifact
-from ds2ta_deploy.runtimes.base import RUNTIMES
+from ds2ta_deploy.runtimes.table import RUNTIMES
 
 HERE = Path(__file__).parent
 CHECKPOINT = HERE / "ds2ta-2-64.safetensors"

@@ -11,7 +11,7 @@ from support import ON_ONNX, copy_artifact, frozen, names_in, one_more, replaced
 from ds2ta_deploy.artifact import GOLDEN_HASHES, GRAPH, MODEL, Artifact
 from ds2ta_deploy.bisection.reproducer import RECORD
 from ds2ta_deploy.graph import serialize
-from ds2ta_deploy.runtimes.base import RUNTIMES
+from ds2ta_deploy.runtimes.table import RUNTIMES
 
 
 def set_attribute(data, node, attribute, place, integer):

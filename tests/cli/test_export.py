@@ -18,7 +18,7 @@ from ds2ta_deploy import exporting
 from ds2ta_deploy.artifact import GOLDEN_VALUES, GRAPH, MODEL, Artifact
 from ds2ta_deploy.cli.export import command as export_command
 from ds2ta_deploy.cli.main import run
-from ds2ta_deploy.runtimes.base import open_runtime
+from ds2ta_deploy.runtimes.table import open_runtime
 
 # --- it works --------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@ import importlib.util
 
 from support import NATIVE, ONNX_NATIVE
 
-from ds2ta_deploy.runtimes.base import RUNTIMES
+from ds2ta_deploy.runtimes.table import RUNTIMES
 from ds2ta_deploy.targets import TARGETS
 
 

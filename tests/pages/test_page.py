@@ -16,7 +16,7 @@ from ds2ta_deploy.errors import ParityError, printable
 from ds2ta_deploy.exporting import export
 from ds2ta_deploy.graph.ops import Lookup
 from ds2ta_deploy.pages.page import PageOptions, build_page
-from ds2ta_deploy.runtimes.base import open_runtime
+from ds2ta_deploy.runtimes.table import open_runtime
 
 SECTIONS = ["agreement", "activity", "attention", "denoisers", "operations", "bounds", "integers", "memory", "chips", "origin"]
 

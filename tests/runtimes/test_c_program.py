@@ -14,8 +14,8 @@ from ds2ta_deploy.artifact import Artifact
 from ds2ta_deploy.bisection.search import bisect
 from ds2ta_deploy.errors import InputError, MissingRuntimeError, RuntimeFailedError, UsageError
 from ds2ta_deploy.exporting import export
-from ds2ta_deploy.runtimes.base import RUNTIMES, open_runtime
 from ds2ta_deploy.runtimes.c_program import CRuntime, find_compiler
+from ds2ta_deploy.runtimes.table import RUNTIMES, open_runtime
 from ds2ta_deploy.verification import verify
 
 

@@ -10,10 +10,10 @@ from support import frozen
 
 from ds2ta_deploy.errors import RuntimeFailedError
 from ds2ta_deploy.exporting import export
-from ds2ta_deploy.runtimes.base import open_stepper
 from ds2ta_deploy.runtimes.c_program import CRuntime
 from ds2ta_deploy.runtimes.c_stepper import CStepper
 from ds2ta_deploy.runtimes.reference import ReferenceStepper
+from ds2ta_deploy.runtimes.table import open_stepper
 
 BUILD = {"small": build_small_graph, "stream": build_stream_graph}
 

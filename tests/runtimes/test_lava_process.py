@@ -16,9 +16,9 @@ from support import assert_all_equal, frozen, user_program
 from ds2ta_deploy.artifact import Artifact
 from ds2ta_deploy.errors import InputError, MissingRuntimeError, RuntimeFailedError, UsageError
 from ds2ta_deploy.exporting import export
-from ds2ta_deploy.runtimes.base import open_runtime
 from ds2ta_deploy.runtimes.lava_process import LavaRuntime, LavaStepperRuntime
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
+from ds2ta_deploy.runtimes.table import open_runtime
 
 ENGINES = [LavaStepperRuntime, pytest.param(LavaRuntime, marks=needs_lava)]
 

@@ -8,11 +8,11 @@ from ds2ta_deploy.errors import InputError
 from ds2ta_deploy.exporters.onnx import to_onnx
 from ds2ta_deploy.graph.fragment import cut
 from ds2ta_deploy.graph.populations import population_values
-from ds2ta_deploy.runtimes.base import RUNTIMES
 from ds2ta_deploy.runtimes.onnx_part import cut_out
 from ds2ta_deploy.runtimes.onnx_reference import OnnxReferenceRuntime
 from ds2ta_deploy.runtimes.ort import OnnxRuntime
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
+from ds2ta_deploy.runtimes.table import RUNTIMES
 
 
 @pytest.mark.parametrize("still", [True, False])

@@ -11,10 +11,10 @@ from ds2ta_deploy.exporters.onnx.step_model import to_onnx_step
 from ds2ta_deploy.exporting import export
 from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.stepping import StepForm
-from ds2ta_deploy.runtimes.base import open_stepper
 from ds2ta_deploy.runtimes.onnx_reference import OnnxReferenceStepper
 from ds2ta_deploy.runtimes.ort import OnnxRuntimeStepper
 from ds2ta_deploy.runtimes.reference import ReferenceStepper
+from ds2ta_deploy.runtimes.table import open_stepper
 from ds2ta_deploy.verification import verify
 
 

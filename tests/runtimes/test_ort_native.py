@@ -16,10 +16,10 @@ from ds2ta_deploy.artifact import GRAPH, MODEL, Artifact
 from ds2ta_deploy.errors import InputError, MissingRuntimeError, UnsupportedError, UsageError
 from ds2ta_deploy.exporters.onnx import to_onnx
 from ds2ta_deploy.graph import serialize
-from ds2ta_deploy.runtimes.base import RUNTIMES, open_runtime
 from ds2ta_deploy.runtimes.native import library
 from ds2ta_deploy.runtimes.ort import OnnxRuntime
 from ds2ta_deploy.runtimes.ort_native import KERNELS, OnnxNativeRuntime
+from ds2ta_deploy.runtimes.table import RUNTIMES, open_runtime
 from ds2ta_deploy.staging import stage
 
 pytestmark = pytest.mark.skipif(library.library_path() is None, reason="the native library was not built: there is no C compiler")

@@ -18,11 +18,11 @@ from ds2ta_deploy.freezing import freeze
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.models.calibration import random_network
 from ds2ta_deploy.quantization import Quantization, quantize
-from ds2ta_deploy.runtimes.base import open_runtime
 from ds2ta_deploy.runtimes.onnx_reference import OnnxReferenceRuntime
 from ds2ta_deploy.runtimes.ort import OnnxRuntime
 from ds2ta_deploy.runtimes.pytorch import FloatRuntime, PytorchRuntime
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
+from ds2ta_deploy.runtimes.table import open_runtime
 from ds2ta_deploy.staging import stage
 
 # --- the quantized model ---------------------------------------------------------------------------------------------

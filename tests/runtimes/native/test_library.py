@@ -7,9 +7,9 @@ import pytest
 from native_support import needs_library
 
 from ds2ta_deploy.errors import MissingRuntimeError, UsageError
-from ds2ta_deploy.runtimes.base import RUNTIMES, open_runtime
 from ds2ta_deploy.runtimes.native import library
 from ds2ta_deploy.runtimes.native.runtime import NativeRuntime
+from ds2ta_deploy.runtimes.table import RUNTIMES, open_runtime
 
 HEADER = (Path(library.__file__).parent / "src" / "ds2ta_native.h").read_text()
 

@@ -9,10 +9,10 @@ from native_support import Recipe, assert_native_equal, build, needs_library, pr
 from support import assert_all_equal, frozen
 
 from ds2ta_deploy.errors import InputError, UsageError
-from ds2ta_deploy.runtimes.base import open_runtime
 from ds2ta_deploy.runtimes.native import library
 from ds2ta_deploy.runtimes.native.runtime import NativeRuntime
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
+from ds2ta_deploy.runtimes.table import open_runtime
 
 pytestmark = needs_library
 

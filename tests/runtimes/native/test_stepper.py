@@ -14,11 +14,11 @@ from support import assert_all_equal, replaced
 from ds2ta_deploy.errors import UsageError
 from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.stepping import StepForm
-from ds2ta_deploy.runtimes.base import open_stepper
 from ds2ta_deploy.runtimes.native import library
 from ds2ta_deploy.runtimes.native.plan import Plan
 from ds2ta_deploy.runtimes.native.stepper import NativeStepper
 from ds2ta_deploy.runtimes.reference import ReferenceStepper
+from ds2ta_deploy.runtimes.table import open_stepper
 
 pytestmark = needs_library
 

@@ -7,7 +7,8 @@ from ds2ta_deploy.artifact import GRAPH, Artifact
 from ds2ta_deploy.errors import InputError, MissingRuntimeError, UsageError
 from ds2ta_deploy.graph import serialize
 from ds2ta_deploy.runtimes import base
-from ds2ta_deploy.runtimes.base import RUNTIMES, open_runtime, require_known, require_torch
+from ds2ta_deploy.runtimes.base import require_known
+from ds2ta_deploy.runtimes.table import RUNTIMES, open_runtime, require_torch
 from ds2ta_deploy.staging import stage
 
 
