@@ -52,8 +52,8 @@ def test_every_verb_is_there_and_does_what_its_home_says():
 def test_the_verbs_are_listed():
     assert set(dd.__all__) <= set(dir(dd))
     assert set(dd.__all__) == {
-        "Artifact", "Quantization", "export", "freeze", "import_checkpoint", "load_checkpoint", "qat", "quantize",
-        "save_checkpoint", "verify"
+        "Artifact", "Quantization", "export", "freeze", "import_checkpoint", "load_checkpoint", "open_stepper", "qat",
+        "quantize", "save_checkpoint", "verify", "verify_steps"
     }  # fmt: skip
 
 

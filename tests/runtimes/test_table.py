@@ -6,7 +6,7 @@ from support import frozen
 from ds2ta_deploy.artifact import GRAPH, Artifact
 from ds2ta_deploy.errors import InputError, MissingRuntimeError, UsageError
 from ds2ta_deploy.graph import serialize
-from ds2ta_deploy.runtimes import base
+from ds2ta_deploy.runtimes import base, table
 from ds2ta_deploy.runtimes.base import require_known
 from ds2ta_deploy.runtimes.table import RUNTIMES, open_runtime, require_torch
 from ds2ta_deploy.staging import stage
@@ -17,7 +17,7 @@ def graph_only(tmp_path_factory, small_graph):
     """Return an artifact that holds the graph and no model."""
     from support import some_manifest
 
-    with stage(tmp_path_factory.mktemp("base") / "out") as staging:
+    with stage(tmp_path_factory.mktemp("table") / "out") as staging:
         staging.write({GRAPH: serialize.to_bytes(frozen(small_graph))})
         return staging.commit(some_manifest())
 
@@ -105,7 +105,7 @@ def test_every_unknown_value_is_named_at_once(small_graph):
 
 def test_what_needs_no_engine_imports_none():
     # the module was imported long ago; its own namespace must not hold an engine
-    assert not {"onnx", "onnxruntime", "torch"} & set(vars(base))
+    assert not {"onnx", "onnxruntime", "torch"} & {*vars(base), *vars(table)}
 
 
 def test_an_opened_artifact_gives_the_graph_it_holds(graph_only, small_graph):
