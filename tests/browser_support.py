@@ -11,7 +11,7 @@ from typing import Any
 PROGRAMS, INSTALL = ("chromium", "chromedriver"), "bash tests/browser/install.sh"
 
 #: Width and height in CSS pixels.
-DESKTOP, PHONE = (1280, 900), (390, 844)
+DESKTOP, PHONE, PAPER = (1280, 900), (390, 844), (794, 1123)
 
 
 def missing() -> list[str]:

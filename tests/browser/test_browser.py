@@ -3,7 +3,7 @@
 import base64
 
 import pytest
-from browser_support import DESKTOP, INSTALL, PHONE, chromium, missing, show
+from browser_support import DESKTOP, INSTALL, PAPER, PHONE, chromium, missing, show
 from page_support import hostile
 from support import frozen
 
@@ -170,7 +170,7 @@ def test_the_first_window_holds_the_verdict_and_all_figures(driver, page):
 
 
 def test_it_can_be_printed(driver, page):
-    show(driver, page, dark=True)
+    show(driver, page, PAPER, dark=True)
     paper = base64.b64decode(driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
     assert paper.startswith(b"%PDF")
     driver.execute_cdp_cmd(
@@ -178,6 +178,7 @@ def test_it_can_be_printed(driver, page):
     )
     assert driver.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert driver.execute_script(FAINT) == []
+    assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_hostile_names_do_nothing(driver, hostile_page):

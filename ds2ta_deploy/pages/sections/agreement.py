@@ -26,7 +26,7 @@ def agreement(graph: Graph, report: Report, entries: tuple[ParityEntry, ...], ha
     blocks: tuple[Block, ...] = (
         Text(
             f"Each runtime's integers were compared with {baseline(entries)}'s by ==, on every value, sample, time step and place. "
-            "A difference of 1 anywhere would have stopped the export; there is no tolerance."
+            "A difference of 1 anywhere stops the export; there is no tolerance."
         )
         if entries
         else Text("The comparison was switched off when this artifact was written. Run: ds2ta verify"),
