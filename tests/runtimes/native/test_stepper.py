@@ -1,5 +1,6 @@
 """The native library step by step."""
 
+import dataclasses
 import tracemalloc
 from functools import partial
 
@@ -88,6 +89,15 @@ def test_a_first_layer_with_a_window_reads_every_frame(small_graph):
     name = "patch.stages.0.window"
     assert {op.name: op.taps for op in small_graph if isinstance(op, ops.TemporalWindow)}[name] == 1
     assert_steps(replaced(small_graph, name, taps=3, decay=1), 6, sets())
+
+
+def test_a_window_of_heads_that_no_neuron_follows(small_graph):
+    scores = "blocks.0.attn.scores"
+    bias = np.zeros(small_graph.types[scores].shape[-1], np.int32)
+    window = ops.TemporalWindow("odd", (scores,), ("odd.scores",), bias=bias, taps=3, decay=8, guard_bits=0)
+    graph = replaced(small_graph, "blocks.0.attn.denoiser", inputs=("odd.scores",))
+    parts = [part for op in graph for part in ([window, op] if op.name == "blocks.0.attn.denoiser" else [op])]
+    assert_steps(dataclasses.replace(graph, ops=tuple(parts)), 6, sets())
 
 
 def test_every_family(family_graphs):
