@@ -76,7 +76,7 @@ def observe(
     Raises:
         InputError: when the inputs do not fit.
         ParityError: DS2TA-304 when a value is not the recorded one.
-        UsageError: DS2TA-507 without a sample, 520 when there is no sample of this number.
+        UsageError: DS2TA-507 without a sample, 518 when there is no sample of this number.
 
     """
     graph.check_input(inputs)
@@ -85,7 +85,7 @@ def observe(
     if samples == 0:
         raise UsageError(Problem("DS2TA-507", "there is no sample to run", graph.input_name))
     if not 0 <= sample < samples:
-        raise UsageError(Problem("DS2TA-520", f"there is no sample {sample}", mend=f"the {samples} samples are 0 to {samples - 1}"))
+        raise UsageError(Problem("DS2TA-518", f"there is no sample {sample}", mend=f"the {samples} samples are 0 to {samples - 1}"))
     found = Observation(samples, sample, inputs.take([sample], axis).squeeze(axis))
     watch = _Watch(graph, found)
     digest = Digest(graph, [name for name in watch.wanted if golden is not None and name in golden])

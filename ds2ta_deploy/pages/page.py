@@ -66,7 +66,7 @@ def build_page(artifact: Artifact, options: PageOptions | None = None, progress:
         InputError: when the artifact, the inputs or the checkpoint are not what they should be.
         MissingRuntimeError: DS2TA-408 without Jinja2 or matplotlib, 401 for a checkpoint without PyTorch.
         ParityError: DS2TA-304 when the golden inputs no longer give what was recorded.
-        UsageError: DS2TA-507 without a sample, 520 when a sample, head or time step does not exist.
+        UsageError: DS2TA-507 without a sample, 518 when a sample, head or time step does not exist.
 
     Example:
         >>> Path("OUT.html").write_bytes(build_page(Artifact.open("OUT")))  # doctest: +SKIP

@@ -107,8 +107,8 @@ def test_mistakes_about_a_page(cli, small_artifact, small_data, tmp_path):
     assert cli("report", small_artifact, *out, "--web", tmp_path).is_error(2, "DS2TA-517")
     assert cli("report", small_artifact, "--target", "loihi2", "--live").is_error(2, "DS2TA-517")
     assert cli("report", small_artifact, *out, "--data", small_data, "--inputs", small_data).is_error(2, "DS2TA-517")
-    assert cli("report", small_artifact, *out, "--sample", 99).is_error(2, "DS2TA-520")
-    assert cli("report", small_artifact, *out, "--heads", "0,5").is_error(2, "DS2TA-520")
+    assert cli("report", small_artifact, *out, "--sample", 99).is_error(2, "DS2TA-518")
+    assert cli("report", small_artifact, *out, "--heads", "0,5").is_error(2, "DS2TA-518")
     assert cli("report", small_artifact, *out, "--heads", "one").code == 2
     assert cli("report", small_artifact, "--html", "-o", tmp_path / "no" / "page.html").is_error(2, "DS2TA-502")
     assert cli("report", small_artifact, *out, "--checkpoint", small_data).is_error(4, "DS2TA-156")

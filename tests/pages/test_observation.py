@@ -65,7 +65,7 @@ def test_only_what_was_recorded_is_shown(small_graph, small_inputs):
 
 @pytest.mark.parametrize("sample", [-1, 5])
 def test_there_is_no_such_sample(small_graph, small_inputs, sample):
-    with pytest.raises(UsageError, match="DS2TA-520"):
+    with pytest.raises(UsageError, match="DS2TA-518"):
         observe(small_graph, small_inputs, sample)
 
 

@@ -29,7 +29,7 @@ def attention(graph: Graph, observed: Observation, choice: Choice) -> Section:
     """Draw the maps of one sample.
 
     Raises:
-        UsageError: DS2TA-520 when a head or time step that was chosen does not exist.
+        UsageError: DS2TA-518 when a head or time step that was chosen does not exist.
 
     """
     blocks: list[Block] = [_how_to_read(observed)]
@@ -96,7 +96,7 @@ def _block(graph: Graph, observed: Observation, op: MatMul, grid: tuple[int, int
 def _chosen(what: str, chosen: Sequence[int], count: int, most: int) -> list[int]:
     wrong = [number for number in chosen if not 0 <= number < count]
     if wrong:
-        raise UsageError(Problem("DS2TA-520", f"there is no {what} {number}", mend=f"there are 0 to {count - 1}") for number in wrong)
+        raise UsageError(Problem("DS2TA-518", f"there is no {what} {number}", mend=f"there are 0 to {count - 1}") for number in wrong)
     return list(chosen) or spread(count, most)
 
 

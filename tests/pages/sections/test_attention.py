@@ -41,7 +41,7 @@ def test_heads_and_steps_can_be_chosen(small_graph, small_inputs):
 def test_what_does_not_exist_is_named(small_graph, small_inputs, choice):
     with pytest.raises(UsageError) as caught:
         attention(small_graph, observe(small_graph, small_inputs), choice)
-    assert {problem.code for problem in caught.value.problems} == {"DS2TA-520"}
+    assert {problem.code for problem in caught.value.problems} == {"DS2TA-518"}
     assert len(caught.value.problems) == len(choice.heads) + len(choice.steps)
 
 
