@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ds2ta_deploy.energy.synaptic import count_operations
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.operations import dense_operations
 from ds2ta_deploy.graph.ops import Conv2d, Linear, MatMul, Mul, Op, Readout, TimeMix
@@ -21,8 +22,8 @@ class Work:
 
     Attributes:
         dense: multiply-accumulates when nothing is skipped.
-        accumulates: additions of a weight, one for every spike (or unit of a count) and connection.
-        multiplies: multiply-accumulates where neither side is a spike or a count.
+        accumulates: additions of a weight that is not zero, one for every spike (or unit of a count) and connection.
+        multiplies: multiply-accumulates where neither side is a spike, of integers that are both not zero.
         zeros: elements of the first input that are 0.
         elements: of the first input.
 
@@ -49,11 +50,7 @@ class Work:
 
 
 def work_of(graph: Graph, op: Op, inputs: list[Integers], samples: int) -> Work:
-    """Count what one op has to do.
-
-    ``accumulates = sum over inputs of (count x fan-out)``: a spike costs one addition at each neuron it reaches; a
-    connection into the padding of a convolution does not exist. A product of two activations costs one for every pair of
-    units that meet.
+    """Count what one op has to do, as :func:`ds2ta_deploy.energy.synaptic.count_operations` does.
 
     Args:
         graph: that the op is in.
@@ -62,41 +59,6 @@ def work_of(graph: Graph, op: Op, inputs: list[Integers], samples: int) -> Work:
         samples: how many.
 
     """
-    found = Work(dense=dense_operations(graph, op) * samples)
-    found.zeros, found.elements = int((inputs[0] == 0).sum()), inputs[0].size
-    counted = any(array.dtype == np.uint8 for array in inputs)
-    done = _meetings(op, inputs) if isinstance(op, MatMul | Mul) else _spread(op, inputs[0]) if not isinstance(op, TimeMix) else found.dense
-    found.accumulates, found.multiplies = (done, 0) if counted else (0, done)
-    return found
-
-
-def _units(array: Integers) -> NDArray[np.int64]:
-    """Counts as they are; of other integers, 1 where there is something to add."""
-    return array.astype(np.int64) if array.dtype == np.uint8 else (array != 0).astype(np.int64)
-
-
-def _spread(op: Op, values: Integers) -> int:
-    """Units times connections, of one input."""
-    units = _units(values)
-    if isinstance(op, Conv2d):
-        reach = [_reach(size, op) for size in values.shape[2:4]]
-        return int(np.einsum("tbhwc,h,w->", units, *reach)) * len(op.weight)
-    return int(units.sum()) * len(op.weight) if isinstance(op, Linear | Readout) else 0
-
-
-def _reach(size: int, op: Conv2d) -> NDArray[np.int64]:
-    """Outputs along one axis that each of ``size`` inputs reaches."""
-    taps = op.dilation * (np.arange(op.weight.shape[1]) - op.weight.shape[1] // 2)
-    places = np.arange(size)[:, None] - taps
-    reached: NDArray[np.int64] = ((places >= 0) & (places < size)).sum(axis=1, dtype=np.int64)
-    return reached
-
-
-def _meetings(op: Op, inputs: list[Integers]) -> int:
-    """Pairs of units that are multiplied with each other."""
-    left, right = (_units(array) for array in inputs)
-    if not isinstance(op, MatMul):
-        return int((left * right).sum())
-    rows = left.sum(axis=-1 if op.transpose_left else -2)
-    columns = right.sum(axis=-2 if op.transpose_right else -1)
-    return int((rows * columns).sum())
+    done = count_operations(graph, op, tuple(array.astype(np.int64) for array in inputs))
+    zeros = int((inputs[0] == 0).sum())
+    return Work(dense_operations(graph, op) * samples, done.effective_acs, done.effective_macs, zeros, inputs[0].size)
