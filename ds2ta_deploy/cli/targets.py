@@ -5,7 +5,7 @@ import click
 from ds2ta_deploy.cli.options import json_option, print_json
 
 
-@click.command("targets")
+@click.command("targets", epilog="Example: ds2ta targets --json")
 @json_option
 def command(as_json: bool) -> None:
     """List what can be exported to, and what can run an artifact on this machine."""
