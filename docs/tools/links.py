@@ -8,10 +8,12 @@ nothing stays as it is, and ``mkdocs build --strict`` fails on it.
 import posixpath
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
 DOCS = "docs/"
@@ -58,14 +60,16 @@ def _page_of(path: str) -> str | None:
     return path.removeprefix(DOCS) if path.startswith(DOCS) else guests().get(path)
 
 
-def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+def on_files(files: "Files", *, config: "MkDocsConfig") -> "Files":
     """Add the guests."""
+    from mkdocs.structure.files import File
+
     for source, page in guests().items():
         files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
     return files
 
 
-def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 - MkDocs passes these
+def on_page_markdown(markdown: str, *, page: "Page", config: "MkDocsConfig", files: "Files") -> str:  # noqa: ARG001 - MkDocs passes these
     """Mend the links of a page."""
     source = next((source for source, guest in guests().items() if guest == page.file.src_uri), DOCS + page.file.src_uri)
     return moved(markdown, source)

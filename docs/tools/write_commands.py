@@ -63,9 +63,10 @@ def _describe(command: click.Command, context: click.Context) -> Iterator[str]:
     yield f"\n### {context.command_path}\n\n"
     yield f"```\n{context.command_path} {' '.join(command.collect_usage_pieces(context))}\n```\n\n"
     yield _text(inspect.cleandoc(command.help or "")) + "\n"
-    records = [record for parameter in command.params if (record := parameter.get_help_record(context)) is not None]
-    if records:
-        yield "\n" + "".join(f"- `{names}`: {_text(' '.join(about.split()))}\n" for names, about in records)
+    records = [parameter.get_help_record(context) for parameter in command.params if isinstance(parameter, click.Option)]
+    options = [f"- `{record[0]}`: {_text(' '.join(record[1].split()))}\n" for record in records if record is not None]
+    if options:
+        yield "\n" + "".join(options)
     if command.epilog:
         yield f"\n```\n{command.epilog.removeprefix('Example: ')}\n```\n"
     if isinstance(command, click.Group):
