@@ -69,7 +69,7 @@ def on_files(files: "Files", *, config: "MkDocsConfig") -> "Files":
     return files
 
 
-def on_page_markdown(markdown: str, *, page: "Page", config: "MkDocsConfig", files: "Files") -> str:  # noqa: ARG001 - MkDocs passes these
-    """Mend the links of a page."""
+def on_page_markdown(markdown: str, *, page: "Page", config: "MkDocsConfig", files: "Files") -> str:
+    """Mend the links of a page; MkDocs passes the rest by name."""
     source = next((source for source, guest in guests().items() if guest == page.file.src_uri), DOCS + page.file.src_uri)
     return moved(markdown, source)

@@ -1,6 +1,8 @@
 """Writes ``docs/commands.md``: every command as its own code describes it.
 
     python docs/tools/write_commands.py
+
+The page is committed, so that it can be read in a checkout; a test compares it with the code.
 """
 
 import inspect

@@ -1,6 +1,8 @@
 """Writes ``docs/schema/``: the JSON schemas of an artifact's report and manifest, from the types that read and write them.
 
     python docs/tools/write_schemas.py
+
+The files are committed; a test compares them with the types.
 """
 
 import inspect

@@ -56,12 +56,10 @@ def test_links_are_as_the_site_needs_them(source, before, after):
 
 def test_every_link_of_every_page_leads_to_a_file_of_the_project():
     pages = [*(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").glob("*.md"))), *links.guests()]
-    lost = []
-    for page in pages:
-        for path in re.findall(r"\]\(([^)\s#:]+)(?:#[^)\s]*)?\)", (ROOT / page).read_text(encoding="utf-8")):
-            if not ((ROOT / page).parent / path).exists():
-                lost.append((page, path))
-    assert lost == []
+    named = re.compile(r"\]\(([^)\s#:]+)(?:#[^)\s]*)?\)")
+    found = [(page, path) for page in pages for path in named.findall((ROOT / page).read_text(encoding="utf-8"))]
+    assert len(found) > 50
+    assert [(page, path) for page, path in found if not ((ROOT / page).parent / path).exists()] == []
 
 
 @pytest.fixture
