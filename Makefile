@@ -28,7 +28,7 @@ SPIKINGJELLY := spikingjelly loguru h5py
 PIP_ALONE := bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-no-torch test-all faults fuzz sanitize neon boards browser screenshots check format portability clean distclean
+.PHONY: help demo test test-slow test-no-torch test-all faults fuzz sanitize neon boards browser screenshots docs check format portability clean distclean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -108,6 +108,11 @@ screenshots: .venv/.browser $(PORTABILITY)/node_modules/.package-lock.json ## ta
 	bash tests/browser/install.sh
 	cd tests && PYTHONPATH=. ../.venv/bin/python browser/screenshots.py ../docs/images
 
+docs: .venv/.docs ## build the pages of docs/ into build/docs; a link to nothing fails
+	.venv/bin/python docs/tools/write_commands.py
+	.venv/bin/python docs/tools/write_schemas.py
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+
 clean: ## remove builds and caches
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find ds2ta_deploy exporters runtimes benchmarks examples tests -name __pycache__ -not -path '*/node_modules/*' -exec rm -rf {} +
@@ -154,6 +159,10 @@ build/native/neon: $(NATIVE) | build/native
 
 .venv/.browser: .venv/.installed
 	.venv/$(PIP_INSTALL) ".[$(EXTRAS),dev,browser]"
+	@touch $@
+
+.venv/.docs: .venv/.installed
+	.venv/$(PIP_INSTALL) ".[$(EXTRAS),dev,docs]"
 	@touch $@
 
 .venv/.portability: .venv/.installed

@@ -11,14 +11,17 @@ from ds2ta_deploy.cli.options import json_option, print_json
 #: Name and oldest version of one requirement, as packaging metadata write it: ``numpy<3,>=2.1``.
 _NAME, _OLDEST = re.compile(r"[A-Za-z0-9._-]+"), re.compile(r">=\s*([0-9.]+)")
 
+#: A version among the words that a compiler says.
+_VERSION = re.compile(r"\b\d+\.\d+(\.\d+)?\b")
+
 #: Optional dependencies that a user may want.
 _EXTRAS = ("torch", "events", "images", "report")
 
 
-@click.command("doctor")
+@click.command("doctor", epilog="Example: ds2ta doctor --json")
 @json_option
 def command(as_json: bool) -> None:
-    """Check this installation: Python, dependencies, runtimes; says how to mend what is missing.
+    """Check this installation: Python, dependencies, runtimes, the C compiler; says how to mend what is missing.
 
     Exits with 5 when a required dependency is missing.
     """
@@ -32,6 +35,7 @@ def command(as_json: bool) -> None:
         for entry in findings["distributions"]:
             click.echo(f"{entry['name']:<14}{entry['version'] or 'not installed':<16}{entry['remark']}")
         click.echo(f"{'native':<14}{findings['native']['instruction_set'] or 'not built':<16}{findings['native']['remark']}")
+        click.echo(f"{'C compiler':<14}{findings['compiler']['version'] or 'not found':<16}{findings['compiler']['remark']}")
         click.echo(f"{'lava-nc':<14}{findings['lava']['version'] or 'not installed':<16}{findings['lava']['remark']}")
     missing = [entry["name"] for entry in findings["distributions"] if entry["version"] is None and not entry["optional"]]
     if missing:
@@ -65,8 +69,26 @@ def examine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "distributions": distributions,
         "native": native(),
+        "compiler": _compiler(),
         "lava": {"version": lava, "works": remark == "ok", "remark": remark},
     }
+
+
+def _compiler() -> dict[str, Any]:
+    """Name the C compiler that the runtime ``c`` would use, and ask it for its version."""
+    import subprocess
+
+    from ds2ta_deploy.runtimes.c_program import INSTALL, find_compiler
+
+    path = find_compiler()
+    if path is None:
+        return {"path": None, "version": None, "remark": f"optional, for the target c: {INSTALL}"}
+    try:
+        asked = subprocess.run([path, "--version"], capture_output=True, text=True, errors="replace", check=True, timeout=30)  # noqa: S603 - found above
+    except (OSError, subprocess.SubprocessError):
+        return {"path": path, "version": None, "remark": f"{path} does not say its version: {INSTALL}"}
+    number = _VERSION.search(asked.stdout)
+    return {"path": path, "version": number.group() if number else "unknown", "remark": path}
 
 
 def _status(name: str, oldest: str, extra: str | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """``ds2ta inspect``."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from ds2ta_deploy.errors import Problem, UsageError, printable
 
 if TYPE_CHECKING:
     from ds2ta_deploy.artifact import Artifact, Manifest
-    from ds2ta_deploy.report import PopulationEntry, Report, StoredWeights
+    from ds2ta_deploy.report import Report
 
 
 @click.command("inspect", epilog="Example: ds2ta inspect OUT --json")
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 def command(source: Path, allow_modified: bool, certificate: bool, as_json: bool, said: dict[str, Any]) -> None:
     """Show what SOURCE holds.
 
-    An artifact: its origin, its populations with shapes, weights and how they are stored, thresholds, shifts and rates.
+    An artifact: its origin, its populations as a tree, with shapes, weights and how they are stored, thresholds, shifts,
+    bits of state that are needed and had, and firing rates.
 
     A checkpoint: how its tensors are named, and every field of its config with who says it.
 
@@ -33,6 +35,7 @@ def command(source: Path, allow_modified: bool, certificate: bool, as_json: bool
     import msgspec
 
     from ds2ta_deploy.artifact import REPORT, Artifact
+    from ds2ta_deploy.cli.tree import can_draw, stored, tree
     from ds2ta_deploy.report import Report, stored_weights
 
     if source.is_file():
@@ -56,7 +59,8 @@ def command(source: Path, allow_modified: bool, certificate: bool, as_json: bool
             }
         )
         return
-    for line in (*_origin(opened.manifest, report), f"{_stored(weights)} of weights", *_tree(report, weights)):
+    populations = tree(report, weights, drawn=can_draw(sys.stdout.encoding))
+    for line in (*_origin(opened.manifest, report), f"{stored(weights)} of weights", "", *populations):
         click.echo(printable(line))
 
 
@@ -108,54 +112,3 @@ def _origin(manifest: "Manifest", report: "Report") -> list[str]:
         compared = f"{entry.integers:,} integers of {entry.values} values over {entry.samples} samples"
         lines.append(f"verified on {entry.runtime}: {compared}, {entry.different} different")
     return lines
-
-
-def _stored(weights: "dict[str, StoredWeights]") -> str:
-    """Say in how many bytes, and in which formats, weights are stored."""
-    formats = sorted({name for entry in weights.values() for name in entry.formats})
-    return f"{sum(entry.bytes for entry in weights.values()):,} bytes ({', '.join(formats)})"
-
-
-def _tree(report: "Report", weights: "dict[str, StoredWeights]") -> list[str]:
-    """Arrange the populations by their dotted names, two spaces a level."""
-    lines, shown = [""], set[str]()
-    for entry in report.populations:
-        parts = entry.name.split(".")
-        for depth in range(1, len(parts)):
-            path = ".".join(parts[:depth])
-            if path not in shown:
-                shown.add(path)
-                lines.append(f"{'  ' * (depth - 1)}{parts[depth - 1]}")
-        shown.add(entry.name)
-        kind = "".join(entry.ops) if entry.kind == "Single" else entry.kind
-        lines.append(f"{'  ' * (len(parts) - 1)}{parts[-1]}: {kind} {_describe(entry, report, weights)}")
-    return lines
-
-
-def _describe(entry: "PopulationEntry", report: "Report", weights: "dict[str, StoredWeights]") -> str:
-    words = [f"[{' x '.join('batch' if size is None else str(size) for size in entry.shape)}]"]
-    if entry.weight_shape is not None and entry.weight_range is not None:
-        words.append(f"weights {' x '.join(map(str, entry.weight_shape))} in {_span(entry.weight_range)}")
-        if entry.name in weights:
-            words.append(f"stored in {_stored({entry.name: weights[entry.name]})}")
-    if entry.dilation is not None:
-        words.append(f"dilation {entry.dilation}")
-    if entry.threshold_range is not None:
-        words.append(f"threshold {_span(entry.threshold_range)}")
-    if entry.taps is not None:
-        floors = "" if entry.window_exact else " (floors)"
-        words.append(f"window {entry.taps} taps, shift {entry.decay}, guard bits {entry.guard_bits}{floors}")
-    if entry.table_range is not None:
-        words.append(f"table {entry.table_entries} entries in {_span(entry.table_range)}")
-    if entry.chunk_steps is not None:
-        words.append(f"chunks of {entry.chunk_steps} steps")
-    if entry.matrix_range is not None:
-        words.append(f"weights of present and past steps in {_span(entry.matrix_range)}")
-    rate = report.firing_rates.get(f"{entry.name}.spikes")
-    if rate is not None:
-        words.append(f"fires {rate:.1%}")
-    return ", ".join(words)
-
-
-def _span(bounds: tuple[int, int]) -> str:
-    return f"{bounds[0]}..{bounds[1]}"

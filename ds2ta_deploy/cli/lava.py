@@ -7,7 +7,7 @@ import click
 from ds2ta_deploy.cli.options import say
 
 
-@click.group("lava")
+@click.group("lava", epilog="Example: ds2ta lava install")
 def command() -> None:
     """Look after Lava, the simulator behind the target of that name."""
 

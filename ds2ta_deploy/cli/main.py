@@ -11,32 +11,45 @@ import click
 
 from ds2ta_deploy.errors import Ds2taError, Problem, UnsupportedError, UsageError
 
-#: Command -> module and one line for ``--help``; the modules are imported only when called.
-COMMANDS = {
-    "export": ("export", "Freeze a checkpoint, export it, verify it, release it."),
-    "verify": ("verify", "Run an artifact on every runtime and compare every integer."),
-    "bisect": ("bisect", "Find the first integer that differs, and the op that made it."),
-    "run": ("run", "Run an artifact or a checkpoint on inputs."),
-    "eval": ("evaluate", "Measure top-1 over a labelled data set."),
-    "inspect": ("inspect", "Show what an artifact holds."),
-    "bench": ("bench", "Time runtimes on an artifact, side by side."),
-    "report": ("report", "Write a page about an artifact, or estimate what it takes of a chip."),
-    "bits": ("bits", "Choose a weight format for every layer under a budget of bytes or accuracy."),
-    "flips": ("flips", "Measure how many spikes the integer grid changes, layer by layer."),
-    "analyze": ("analyze", "Measure what every layer costs on the integer grid, alone and cumulated."),
-    "energy": ("energy", "Count operations where a spike meets a weight, and estimate energy."),
-    "check": ("check", "Say whether a checkpoint can be exported, with every problem."),
-    "lava": ("lava", "Install Lava, for the target of that name."),
-    "targets": ("targets", "List targets and runtimes, and which can be used here."),
-    "doctor": ("doctor", "Check this installation."),
+#: Purpose -> command -> module and one line for ``--help``; the modules are imported only when called.
+SECTIONS = {
+    "Import and quantize": {
+        "check": ("check", "Say whether a checkpoint can be exported, with every problem."),
+        "flips": ("flips", "Measure how many spikes the integer grid changes, layer by layer."),
+        "analyze": ("analyze", "Measure what every layer costs on the integer grid, alone and cumulated."),
+        "bits": ("bits", "Choose a weight format for every layer under a budget of bytes or accuracy."),
+    },
+    "Export": {
+        "export": ("export", "Freeze a checkpoint, export it, verify it, release it."),
+        "lava": ("lava", "Install Lava, for the target of that name."),
+    },
+    "Run": {
+        "run": ("run", "Run an artifact or a checkpoint on inputs."),
+        "eval": ("evaluate", "Measure top-1 over a labelled data set."),
+        "bench": ("bench", "Time runtimes on an artifact, side by side."),
+    },
+    "Verify": {
+        "verify": ("verify", "Run an artifact on every runtime and compare every integer."),
+        "bisect": ("bisect", "Find the first integer that differs, and the op that made it."),
+    },
+    "Look": {
+        "inspect": ("inspect", "Show what an artifact holds."),
+        "report": ("report", "Write a page about an artifact, or estimate what it takes of a chip."),
+        "energy": ("energy", "Count operations where a spike meets a weight, and estimate energy."),
+        "targets": ("targets", "List targets and runtimes, and which can be used here."),
+        "doctor": ("doctor", "Check this installation."),
+    },
 }
+
+#: Command -> module and one line.
+COMMANDS = {name: entry for commands in SECTIONS.values() for name, entry in commands.items()}
 
 
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called, so that ``--help`` is quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order of the work."""
+        """Return the commands by purpose, in the order of the work."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -47,12 +60,18 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+        """List the commands by purpose, without importing them."""
+        width = max(map(len, COMMANDS))  # the same in every section, so that the lines stand below each other
+        for purpose, commands in SECTIONS.items():
+            with formatter.section(purpose):
+                formatter.write_dl([(name.ljust(width), about) for name, (_, about) in commands.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: ds2ta export ckpt.safetensors --target onnx -o OUT",
+)
 @click.version_option(package_name="ds2ta-deploy", prog_name="ds2ta")
 def group() -> None:
     """Deploy spiking transformers as integers, proved equal to the PyTorch model value by value.

@@ -42,7 +42,7 @@ def test_this_installation_is_sound(cli):
     assert (shown.code, shown.err) == (0, "")
     lines = shown.out.splitlines()
     assert re.match(r"Python 3\.\d+\.\d+ on \S+, \d+ cores", lines[0])
-    assert [line.split()[0] for line in lines[1:]] == [*required(), "native", "lava-nc"]
+    assert [line.split()[0] for line in lines[1:]] == [*required(), "native", "C", "lava-nc"]
 
 
 def test_json(cli):
@@ -97,3 +97,25 @@ def test_without_the_native_library_it_is_said(cli, monkeypatch):
     assert data["native"]["instruction_set"] is None
     assert "was not built" in data["native"]["remark"]
     assert "C compiler" in data["native"]["remark"]
+
+
+def test_the_compiler_is_named(cli, monkeypatch, tmp_path):
+    path = tmp_path / "cc"
+    path.write_text("#!/bin/sh\necho 'cc (Some System 9-3) 14.2.1 20260101'\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("CC", str(path))
+    assert cli("doctor", "--json").data["compiler"] == {"path": str(path), "version": "14.2.1", "remark": str(path)}
+    assert f"C compiler    14.2.1          {path}\n" in cli("doctor").out
+
+
+@pytest.mark.parametrize(("text", "said"), [(None, "apt-get install gcc"), ("#!/bin/sh\nexit 1\n", "does not say its version")])
+def test_a_compiler_that_is_not_there_or_does_not_work_is_said(cli, monkeypatch, tmp_path, text, said):
+    path = tmp_path / "cc"
+    if text is not None:
+        path.write_text(text)
+        path.chmod(0o755)
+    monkeypatch.setenv("CC", str(path))
+    compiler = cli("doctor", "--json").data["compiler"]
+    assert compiler["version"] is None
+    assert said in compiler["remark"]
+    assert "C compiler    not found" in cli("doctor").out

@@ -184,7 +184,7 @@ def test_weight_formats_are_read_from_the_config_file(cli, tiny_checkpoint, tmp_
     expected = {"patch.stages.1": "int6", "blocks.0.attn.q": "int4", "blocks.0.mlp.fc1": "power-of-two", "head": "int6"}
     assert {name: shown[name]["formats"] for name in expected} == {name: [stored] for name, stored in expected.items()}
     assert shown["blocks.0.mlp.fc1"]["bytes"] == 32 * 128 // 2
-    (line,) = [line for line in cli("inspect", out).out.splitlines() if line.strip().startswith("fc1: ")]
+    (line,) = [line for line in cli("inspect", out).out.splitlines() if line.strip(" ├└│─").startswith("fc1 ")]
     assert "stored in 2,048 bytes (power-of-two)" in line
     # The checkpoint gives the same integers again: the manifest says with which formats.
     assert cli("verify", out, "--runtime", "onnxruntime", "--checkpoint", tiny_checkpoint).code == 0

@@ -1,4 +1,8 @@
 import json
+import os
+import re
+import subprocess
+import sys
 
 import pytest
 from support import frozen, read_manifest, replaced, rewrite, write_manifest
@@ -13,21 +17,36 @@ def report_of(path):
     return json.loads((path / REPORT).read_text())
 
 
+def named(lines):
+    """Return the tree's lines by the dotted name that their place in it says."""
+    found, path = {}, []
+    for line in lines[lines.index("") + 1 :]:
+        drawn, part = re.match(r"([ ├└│─]*)(\S+)", line).groups()
+        depth = (len(drawn) - 1) // 3 if drawn else 0
+        path = [*path[:depth], part]
+        found[".".join(path)] = line
+    return found
+
+
 def test_every_population_is_shown_with_what_it_holds(cli, small_artifact, small_graph):
     shown = cli("inspect", small_artifact)
     assert (shown.code, shown.err) == (0, "")
     lines = shown.out.splitlines()
+    found = named(lines)
     for population in group(small_graph):
-        leaf, indent = population.name.rsplit(".", 1)[-1], "  " * population.name.count(".")
-        assert any(line.startswith(f"{indent}{leaf}: ") for line in lines), population.name
-    (key,) = [line for line in lines if line.strip().startswith("k: ")]
+        assert population.name in found, population.name
+    assert len(found) == len(set(found))
+    key = found["blocks.0.attn.k"]
     entry = next(entry for entry in report_of(small_artifact)["populations"] if entry["name"] == "blocks.0.attn.k")
     low, high = entry["threshold_range"]
-    assert "SpikingLinear [4 x batch x 12 x 8]" in key
+    assert "SpikingLinear     [4 x batch x 12 x 8]" in key
+    state = report_of(small_artifact)["ranges"]["blocks.0.attn.k.membrane"]
+    assert "leak shift 1, window 3 taps" in key
+    assert f"state {state['bits']} of {state['limit']} bits" in key
     assert f"threshold {low}..{high}" in key
     assert "window 3 taps, shift 2, guard bits 1 (floors)" in key
     assert f"fires {report_of(small_artifact)['firing_rates']['blocks.0.attn.k.spikes']:.1%}" in key
-    (query,) = [line for line in lines if line.strip().startswith("q: ")]
+    query = found["blocks.0.attn.q"]
     assert "window 3 taps, shift 1, guard bits 2," in query
     assert "(floors)" not in query
 
@@ -36,13 +55,13 @@ def test_the_populations_of_a_stream_are_shown(cli, stream_graph, small_inputs, 
     out = export(frozen(stream_graph), "onnx", tmp_path / "out", inputs=small_inputs).path
     shown = cli("inspect", out)
     assert (shown.code, shown.err) == (0, "")
-    lines = [line.strip() for line in shown.out.splitlines()]
+    lines = [re.sub(" {2,}", " ", line.strip(" ├└│─")) for line in shown.out.splitlines()]
     assert any(
-        line.startswith("position: Synapses [4 x batch x 4 x 3 x 8], weights 8 x 3 x 3 x 8") and "dilation 2" in line for line in lines
+        line.startswith("position Synapses [4 x batch x 4 x 3 x 8], weights 8 x 3 x 3 x 8") and "dilation 2" in line for line in lines
     )
-    assert any(line.startswith("attn: SpikingAttention") and "chunks of 2 steps" in line for line in lines)
-    assert any(line.startswith("mix: TimeMix") and "weights of present and past steps in " in line for line in lines)
-    assert any(line.startswith("saccade: Threshold") and "threshold " in line and "fires " in line for line in lines)
+    assert any(line.startswith("attn SpikingAttention") and "chunks of 2 steps" in line for line in lines)
+    assert any(line.startswith("mix TimeMix") and "weights of present and past steps in " in line for line in lines)
+    assert any(line.startswith("saccade Threshold") and "threshold " in line and "fires " in line for line in lines)
     assert "0 different" in shown.out
     certified = cli("inspect", out, "--certificate")
     assert (certified.code, certified.err) == (0, "")
@@ -201,3 +220,12 @@ def test_names_in_a_certificate_cannot_reach_the_terminal_raw(cli, changeable):
     outcome = cli("inspect", changeable, "--certificate")
     assert outcome.code == 4
     assert "\x1b" not in outcome.err
+
+
+def test_a_terminal_that_cannot_draw_lines_gets_ascii(small_artifact):
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "ds2ta_deploy.cli.main", "inspect", str(small_artifact)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.isascii()
+    assert " `- " in done.stdout

@@ -1,5 +1,6 @@
 import errno
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from support import names_in, user_program
 
 import ds2ta_deploy
 from ds2ta_deploy.cli import main as main_module
-from ds2ta_deploy.cli.main import COMMANDS, group, run
+from ds2ta_deploy.cli.main import COMMANDS, SECTIONS, group, run
 from ds2ta_deploy.errors import InputError, MissingRuntimeError, ParityError, Problem, UnsupportedError, UsageError
 
 #: What `--help` must not wait for.
@@ -38,6 +39,64 @@ def test_help_lists_every_command_with_a_line(cli):
         assert f"  {name} " in shown.out
         assert " ".join(about.split()[:4]) in shown.out
     assert "Exit codes: 0 done; 1 an integer differs" in " ".join(shown.out.split())
+
+
+def test_help_is_grouped_by_purpose(cli):
+    places = [cli("--help").out.index(f"\n{purpose}:\n") for purpose in SECTIONS]
+    assert places == sorted(places)
+
+
+def leaves(command=group, path=()):
+    """Yield every command and group with the words that call it."""
+    yield path, command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            yield from leaves(command.get_command(click.Context(command), name), (*path, name))
+
+
+def parsed(words):
+    """Parse what somebody typed, as far as to the command that would run; returns the words that call it and the context."""
+    program, *words = words
+    path, command = {"ds2ta": ((), group), "ds2ta-export": (("export",), group.get_command(click.Context(group), "export"))}[program]
+    while isinstance(command, click.Group):
+        path, command, words = (*path, words[0]), command.get_command(click.Context(command), words[0]), words[1:]
+    return path, command.make_context(" ".join(path), words)
+
+
+@pytest.mark.parametrize(("path", "command"), list(leaves()), ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+def test_every_command_has_an_example_that_parses(path, command):
+    before, example = command.epilog.split(": ")
+    assert before == "Example"
+    called, context = parsed(shlex.split(example))
+    assert called[: len(path)] == path
+    assert context.params
+
+
+def test_an_example_with_an_option_that_does_not_exist_would_be_seen():
+    with pytest.raises(click.NoSuchOption):
+        parsed(["ds2ta", "verify", "OUT", "--no-such-option"])
+
+
+def completed(program, words, number):
+    """Ask a program what may come at word ``number``, as bash does."""
+    entry = {"ds2ta": "main", "ds2ta-export": "export_main"}[program]
+    code = f"import sys; sys.argv[0] = {program!r}; from ds2ta_deploy.cli.main import {entry}; {entry}()"
+    variable = f"_{program.upper().replace('-', '_')}_COMPLETE"
+    environment = os.environ | {variable: "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(number)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    return {line.partition(",")[2] for line in done.stdout.splitlines()}
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "number", "expected"),
+    [
+        ("ds2ta", "ds2ta b", 1, {"bench", "bits", "bisect"}),
+        ("ds2ta", "ds2ta verify --val", 2, {"--values"}),
+        ("ds2ta-export", "ds2ta-export ckpt --target l", 3, {"lava"}),
+    ],
+)
+def test_shells_complete_commands_options_and_choices(program, words, number, expected):
+    assert completed(program, words, number) == expected
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -228,24 +287,13 @@ def test_ctrl_c_in_the_middle_of_a_run_leaves_nothing(tmp_path, small_artifact, 
 
 
 def test_the_commands_are_those_promised():
-    assert list(COMMANDS) == [
-        "export",
-        "verify",
-        "bisect",
-        "run",
-        "eval",
-        "inspect",
-        "bench",
-        "report",
-        "bits",
-        "flips",
-        "analyze",
-        "energy",
-        "check",
-        "lava",
-        "targets",
-        "doctor",
-    ]
+    assert {purpose: list(commands) for purpose, commands in SECTIONS.items()} == {
+        "Import and quantize": ["check", "flips", "analyze", "bits"],
+        "Export": ["export", "lava"],
+        "Run": ["run", "eval", "bench"],
+        "Verify": ["verify", "bisect"],
+        "Look": ["inspect", "report", "energy", "targets", "doctor"],
+    }
     assert group.list_commands(click.Context(group)) == list(COMMANDS)
 
 
