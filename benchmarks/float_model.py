@@ -4,7 +4,7 @@ import copy
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ds2ta_deploy.models.attention import GuardBits, Scale, SpikingAttention
 from ds2ta_deploy.models.layers import SpikingConv2d, SpikingLinear
@@ -47,7 +47,7 @@ def _release_layer(layer: SpikingConv2d | SpikingLinear, *, norms: bool) -> None
         kind = nn.BatchNorm2d if isinstance(layer, SpikingConv2d) else nn.BatchNorm1d
         norm = kind(layer.weight.shape[0], eps=0.0)  # divides by one
         if isinstance(layer, SpikingConv2d):  # whose bias, in training, is the norm's
-            norm.bias, layer.bias = cast("nn.Parameter", layer.bias), None
+            norm.bias, layer.bias = nn.Parameter(cast("Tensor", layer.bias), requires_grad=False), None
         layer.norm = norm
 
 

@@ -73,7 +73,7 @@ def test_verify_takes_recordings(cli, artifact, tmp_path):
     outcome = cli("verify", artifact, "--inputs", write(tmp_path, ".dat"), "--runtime", "onnxruntime", "--json")
     assert outcome.code == 0, outcome.err
     assert outcome.data["samples"] == 1
-    assert [result["different"] for result in outcome.data["runtimes"]] == [0]
+    assert {result["runtime"]: result["different"] for result in outcome.data["runtimes"]} == {"onnxruntime": 0, "onnxruntime-steps": 0}
 
 
 def test_eval_over_folders_of_classes(cli, artifact, tmp_path):
