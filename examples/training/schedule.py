@@ -8,20 +8,21 @@ from ds2ta_deploy.models.network import SpikingTransformer
 
 
 def learning_rate(step: int, total: int, peak: float, warmup: int = 200) -> float:
-    """Linear warm-up, then cosine decay to zero.
+    """Linear warm-up, over a quarter of the training at most, then cosine decay to zero.
 
     Example:
         >>> learning_rate(0, 1000, 0.2), learning_rate(200, 1000, 0.2)
         (0.001, 0.2)
 
     """
+    warmup = min(warmup, max(1, total // 4))
     if step < warmup:
         return peak * (step + 1) / warmup
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
 
 def make_optimizer(model: SpikingTransformer, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW; decay exponents and denoiser tables have no weight decay, the exponents ten times the rate."""
+    """AdamW; decay exponents and denoiser tables have no weight decay, the exponents ten times the rate; what is frozen is left out."""
     groups: dict[str, list[torch.nn.Parameter]] = {"weights": [], "denoisers": [], "exponents": []}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
