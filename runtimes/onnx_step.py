@@ -22,6 +22,9 @@ from ds2ta_deploy.step_interface import FRAME, NEXT, STATE, STEPS, SUMMED, StepI
 #: Prefixes of the names under which a choice hands out inner values, and its branch that has none.
 _SHOWN, _ABSENT = "shown.", "absent."
 
+#: Missing values that are named.
+_NAMED = 20
+
 
 class OnnxStepper(Stepper):
     """Runs ``model_step.onnx``, frame after frame; the logits are those that the file computes."""
@@ -49,7 +52,9 @@ class OnnxStepper(Stepper):
         self._shown = _show(model, form, self.wanted)
         missing = [name for name in self.wanted if name not in self._shown]
         if missing:
-            raise InputError(Problem("DS2TA-161", f"it makes no {name!r}", where, "export again") for name in missing)
+            more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+            what = f"it makes no {', '.join(map(repr, missing[:_NAMED]))}{more}"
+            raise InputError(Problem("DS2TA-161", what, where, "export again"))
         try:
             self._session: Session = self.runtime.load(model, threads)
         except Exception as error:  # engines raise types of their own, and whatever Python raises

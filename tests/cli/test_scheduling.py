@@ -82,7 +82,7 @@ def test_verified_shards_add_up(cli, small_artifact, small_graph, many_samples):
     assert data["samples"] == 23
     assert [(result["values"], result["integers"], result["different"]) for result in data["runtimes"]] == [
         (len(trace), sum(value.size for value in trace.values()), 0)
-    ]
+    ] * 2  # the file, and the file of the step form
     assert data["firing_rates"] == {name: value.sum() / value.size for name, value in trace.items() if name.endswith(".spikes")}
     assert trace["patch.position.spikes"].shape[:2] == (STEPS, 23)
 
