@@ -14,7 +14,7 @@ from compositions import COMPOSITIONS, build
 from stream_graph import build_stream_graph
 from support import attention_on_counts, frozen, replaced, spiking_chain
 
-from ds2ta_deploy import certificate_check, certificate_rules
+from ds2ta_deploy import certificate_check, certificate_rules, certificate_weights
 from ds2ta_deploy.certificate import certify
 from ds2ta_deploy.certificate_check import check, derive
 from ds2ta_deploy.errors import InputError
@@ -45,13 +45,13 @@ def changed(data, path, value):
     return copied
 
 
-@pytest.mark.parametrize("module", [certificate_check, certificate_rules])
+@pytest.mark.parametrize("module", [certificate_check, certificate_rules, certificate_weights])
 def test_the_checker_shares_no_code_with_the_proof(module):
     tree = ast.parse(Path(module.__file__).read_text())
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     own = {name for name in imported if name.startswith(("ds2ta_deploy", "."))}
-    assert own <= {"ds2ta_deploy.errors", "ds2ta_deploy.certificate_rules"}
+    assert own <= {"ds2ta_deploy.errors", "ds2ta_deploy.certificate_rules", "ds2ta_deploy.certificate_weights"}
     assert not {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)} & {
         "__import__",
         "eval",
