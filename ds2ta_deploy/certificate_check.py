@@ -1,7 +1,7 @@
 """Derive a certificate a second time, from the bytes of the graph file alone, and compare.
 
-This module shares no code with the proof: of the package it imports the errors, its own rules and its own unpacking of weights, nothing else. It
-reads the file with safetensors and knows each op by its name.
+This module shares no code with the proof: of the package it imports the errors, its own rules and its own unpacking of
+weights, nothing else. It reads the file with safetensors and knows each op by its name.
 """
 
 import hashlib
