@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
 pytest.importorskip("PIL", reason="needs Pillow: pip install 'ds2ta-deploy[images]'")
 
-from support import NATIVE, ON_ONNX
+from support import COMPARED, NATIVE, STEPPED
 
 pytestmark = pytest.mark.slow
 
@@ -45,14 +45,14 @@ def assert_parity(data, names, samples):
 def test_all_runtimes_compute_the_same_integers_on_synthetic_pictures(cli, exported):
     shown = cli("verify", exported, "--checkpoint", CHECKPOINT, "--json")
     assert shown.code == 0
-    assert_parity(shown.data, ["reference", *ON_ONNX, "golden"], 8)
+    assert_parity(shown.data, ["reference", *COMPARED, "golden"], 8)
 
 
 @needs_pictures
 def test_real_pictures_give_the_same_integers_and_are_kept_in_the_artifact(cli, tmp_path):
     shown = cli("export", CHECKPOINT, "--inputs", PICTURES, "--samples", "256", "--values", "all", "-o", tmp_path / "out", "--json")
     assert shown.code == 0
-    assert_parity(shown.data["parity"], ["reference", "onnxruntime"], 256)
+    assert_parity(shown.data["parity"], ["reference", "onnxruntime", STEPPED], 256)
 
 
 @needs_pictures

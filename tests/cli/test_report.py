@@ -111,7 +111,6 @@ def test_mistakes_about_a_page(cli, small_artifact, small_data, tmp_path):
     assert cli("report", small_artifact, *out, "--heads", "0,5").is_error(2, "DS2TA-518")
     assert cli("report", small_artifact, *out, "--heads", "one").code == 2
     assert cli("report", small_artifact, "--html", "-o", tmp_path / "no" / "page.html").is_error(2, "DS2TA-502")
-    assert cli("report", small_artifact, *out, "--checkpoint", small_data).is_error(4, "DS2TA-156")
     assert cli("report", small_artifact, *out, "--data", tmp_path / "missing.npz").is_error(4, "DS2TA-130")
     np.savez(tmp_path / "unlabelled.npz", images=np.zeros((2, 7, 5, 2), np.uint8))
     assert cli("report", small_artifact, *out, "--data", tmp_path / "unlabelled.npz").is_error(4, "DS2TA-134")
@@ -120,6 +119,13 @@ def test_mistakes_about_a_page(cli, small_artifact, small_data, tmp_path):
     np.savez(tmp_path / "larger.npz", images=np.zeros((2, 8, 5, 2), np.uint8))
     assert cli("report", small_artifact, *out, "--inputs", tmp_path / "larger.npz").is_error(4, "DS2TA-121")
     assert not (tmp_path / "page.html").exists()
+
+
+def test_a_page_with_another_checkpoint(cli, small_artifact, small_data, tmp_path):
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
+    page = tmp_path / "page.html"
+    assert cli("report", small_artifact, "--html", "-o", page, "--checkpoint", small_data).is_error(4, "DS2TA-156")
+    assert not page.exists()
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "[1]", json.dumps([timing(batch=0)]), json.dumps([timing(milliseconds=0)]), "[" * 5000])
