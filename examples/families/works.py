@@ -25,6 +25,7 @@ from ds2ta_deploy.models.families import FamilyConfig
 from ds2ta_deploy.models.presets import PRESETS
 from ds2ta_deploy.parity import ParityReport
 from ds2ta_deploy.quantization import Quantization, quantize
+from ds2ta_deploy.runtimes.table import RUNTIMES
 from ds2ta_deploy.targets import find_target
 from ds2ta_deploy.verification import available_runtimes
 
@@ -95,13 +96,18 @@ def run(form: Form, runtimes: list[str]) -> ParityReport:
     return reports[0]
 
 
+def compared(report: ParityReport) -> dict[str, int]:
+    """Return how many integers were compared on each runtime; the step form of a runtime's file is verified with it, and not listed."""
+    return {result.runtime: result.integers for result in report.results if result.runtime in RUNTIMES and result.runtime != "reference"}
+
+
 def table(reports: dict[Form, ParityReport]) -> str:
     """Return the Markdown table."""
-    names = [result.runtime for result in next(iter(reports.values())).results if result.runtime != "reference"]
+    names = list(compared(next(iter(reports.values()))))
     lines = [f"| family | form | {' | '.join(names)} |", f"|---|---|{'---:|' * len(names)}"]
     for form, report in reports.items():
-        counts = {result.runtime: f"{result.integers:,}" for result in report.results}
-        lines.append(f"| {form.family} | {form.form} | {' | '.join(counts[name] for name in names)} |")
+        counts = compared(report)
+        lines.append(f"| {form.family} | {form.form} | {' | '.join(f'{counts[name]:,}' for name in names)} |")
     return "\n".join(lines) + "\n"
 
 

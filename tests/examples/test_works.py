@@ -58,7 +58,7 @@ def test_text_goes_between_the_marks_and_nothing_else_changes():
 def test_a_row_is_what_its_run_compares(form):
     report = works.run(form, available_runtimes("all", with_checkpoint=False))
     assert report.passed
-    compared = {result.runtime: result.integers for result in report.results if result.runtime != "reference"}
+    compared = works.compared(report)
     row = cells()[form.family, form.form]
     assert compared == {name: row[name] for name in compared}
     assert {"onnxruntime", "onnx-reference", "lava-stepper"} <= set(compared)
