@@ -44,7 +44,7 @@ def main(output: Path) -> None:
     target = "all" if RUNTIMES["c"].available else "onnx"
     if target != "all":
         click.echo("There is no C compiler here, which the target c is verified with: the target onnx is shown alone.", err=True)
-    run("ds2ta-export", checkpoint, "--target", target, "-o", output)
+    run("ds2ta-export", checkpoint, "--target", target, "--samples", "64", "-o", output)  # of 256: a minute in all
     run("ds2ta", "verify", output, "--runtime", "all", "--checkpoint", checkpoint)
     run("ds2ta", "eval", checkpoint, "--data", pictures)
     run("ds2ta", "eval", output, "--data", pictures)
