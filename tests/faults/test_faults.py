@@ -85,7 +85,11 @@ def excited_stream(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("kind", "every", "least"),
-    [(GraphFile, 21, 10), (OnnxFile, 61, 5), *(pytest.param(kind, 1, 200, marks=pytest.mark.long) for kind in (GraphFile, OnnxFile))],
+    [
+        (GraphFile, 21, 10),
+        pytest.param(OnnxFile, 61, 5, marks=pytest.mark.slow),
+        *(pytest.param(kind, 1, 200, marks=pytest.mark.long) for kind in (GraphFile, OnnxFile)),
+    ],
 )
 def test_faults_in_a_stream_are_caught(excited_stream, shown, kind, every, least):
     target = kind(excited_stream)
