@@ -71,6 +71,7 @@ def test_every_family_steps(family_graphs):
         assert (form.longest is None) != name.startswith("snn-vit")
         frames = frames_for(graph, 4)
         expected = trace_of(over_frames(graph, 4), frames)
+        assert_fires(expected)
         assert_all_equal(expected, stepped(graph, frames)[0])
 
 
