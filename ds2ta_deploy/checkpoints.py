@@ -13,11 +13,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from ds2ta_deploy.errors import InputError, Problem, UnsupportedError, UsageError
+from ds2ta_deploy.errors import InputError, Problem, UnsupportedError
 from ds2ta_deploy.importing.containers import HEADER_KEY, Content, no_config, read_content, word
 from ds2ta_deploy.models.build import build
 from ds2ta_deploy.models.families import FAMILIES, FamilyConfig
 from ds2ta_deploy.models.network import SpikingTransformer
+from ds2ta_deploy.staging import whole_file
 
 
 def save_checkpoint(model: SpikingTransformer, path: str | Path) -> None:
@@ -35,15 +36,8 @@ def save_checkpoint(model: SpikingTransformer, path: str | Path) -> None:
         raise UnsupportedError(Problem("DS2TA-202", "a quantized model is no checkpoint", mend="export it, or save the trained model"))
     tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in sorted(model.state_dict().items())}
     config = msgspec.json.encode(model.config, order="sorted").decode()
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(safetensors.torch.save(tensors, {HEADER_KEY: config}))
-        partial.replace(path)
-    except OSError as error:
-        raise UsageError(Problem("DS2TA-502", f"cannot be written: {error.strerror or error}", str(path))) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(Path(path)) as file:
+        file.write(safetensors.torch.save(tensors, {HEADER_KEY: config}))
 
 
 def load_checkpoint(path: str | Path) -> SpikingTransformer:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ds2ta_deploy.analysis.results import Analysis, Effect, LayerAnalysis
 from ds2ta_deploy.errors import MissingRuntimeError, Problem, UsageError
+from ds2ta_deploy.staging import whole_file
 
 #: Kinds of pictures that are written.
 SUFFIXES = (".svg", ".png")
@@ -53,15 +54,11 @@ def draw(analysis: Analysis, path: Path) -> None:
     for panel in panels:
         panel.tick_params(labelsize=8)
         panel.margins(x=0.08)
-    partial = path.with_name(f".{path.name}.partial{path.suffix}")
     try:
-        figure.savefig(partial, metadata={"Date": None} if path.suffix == ".svg" else {"Software": None})
-        partial.replace(path)
-    except OSError as error:
-        raise UsageError(Problem("DS2TA-502", f"cannot be written: {error.strerror or error}", str(path))) from error
+        with whole_file(path) as file:
+            figure.savefig(file, format=path.suffix[1:], metadata={"Date": None} if path.suffix == ".svg" else {"Software": None})
     finally:
         plt.close(figure)
-        partial.unlink(missing_ok=True)
 
 
 def _pair(panel: Any, title: str, layers: tuple[LayerAnalysis, ...], share: Any) -> None:

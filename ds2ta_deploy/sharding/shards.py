@@ -1,8 +1,6 @@
 """Samples cut into shards; finished shards kept on the disk, each under the hash of all it depends on."""
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from ds2ta_deploy.errors import Problem, UsageError
 from ds2ta_deploy.parity import Progress
 from ds2ta_deploy.reading import read_regular
 from ds2ta_deploy.sharding.job import Job, Opened, Result
+from ds2ta_deploy.staging import whole_file
 
 
 @dataclass(frozen=True)
@@ -96,20 +95,8 @@ class Kept(Generic[Result]):
             UsageError: DS2TA-502 when it cannot be written.
 
         """
-        data = encode_json(self._record(key, msgspec.to_builtins(result)))
-        target = self._directory / f"{key}.json"
-        try:
-            handle, partial = tempfile.mkstemp(prefix=f".{key}.", suffix=".partial", dir=self._directory)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(partial).replace(target)
-            finally:
-                Path(partial).unlink(missing_ok=True)
-        except OSError as error:
-            raise UsageError(Problem("DS2TA-502", f"cannot be written: {error.strerror or error}", str(target))) from error
+        with whole_file(self._directory / f"{key}.json") as file:
+            file.write(encode_json(self._record(key, msgspec.to_builtins(result))))
 
     def _record(self, key: str, result: Any) -> dict[str, Any]:
         seal = hashlib.sha256(key.encode() + encode_json(result)).hexdigest()
