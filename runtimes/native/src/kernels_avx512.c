@@ -57,22 +57,34 @@ static inline void table_512(const uint8_t *score, int tokens, const int16_t *ta
     }
 }
 
+/* Whether any of so many bytes is not 0; what lies behind them is 0. */
+static inline int any_512(const uint8_t *bytes, int size) {
+    __m512i all = _mm512_setzero_si512();
+    for (int i = 0; i < size; i += 64) all = _mm512_or_si512(all, _mm512_loadu_si512(bytes + i));
+    return _mm512_test_epi8_mask(all, all) != 0;
+}
+
 static void sort_512(const uint8_t *patterns, int channels, int base, int filler, uint16_t *list, uint32_t start[DS2TA_PATTERNS]) {
     uint8_t numbers[64];
     for (int i = 0; i < 64; i++) numbers[i] = (uint8_t)i;
     const __m512i lanes = _mm512_loadu_si512(numbers);
     uint32_t position = 0;
+    if (!any_512(patterns, channels)) { /* as in the higher planes of counts */
+        memset(start, 0, DS2TA_PATTERNS * sizeof *start);
+        return;
+    }
     for (int i = 0; i < DS2TA_CLASSES; i++) {
         start[i] = position;
         const __m512i wanted = _mm512_set1_epi8((char)ds2ta_pattern_of(i));
         for (int c = 0; c < channels; c += 64) {
-            __mmask64 inside = channels - c >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << (channels - c)) - 1;
-            __mmask64 found = _mm512_mask_cmpeq_epi8_mask(inside, _mm512_maskz_loadu_epi8(inside, patterns + c), wanted);
+            __mmask64 found = _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(patterns + c), wanted);
+            if (channels - c < 64) found &= ((__mmask64)1 << (channels - c)) - 1;
             __m512i index = _mm512_maskz_compress_epi8(found, lanes), first = _mm512_set1_epi16((short)(base + c));
-            __m512i low = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(index)), high = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(index, 1));
-            _mm512_storeu_si512(list + position, _mm512_add_epi16(low, first));
-            _mm512_storeu_si512(list + position + 32, _mm512_add_epi16(high, first));
-            position += (uint32_t)__builtin_popcountll(found);
+            uint32_t count = (uint32_t)__builtin_popcountll(found);
+            _mm512_storeu_si512(list + position, _mm512_add_epi16(_mm512_cvtepu8_epi16(_mm512_castsi512_si256(index)), first));
+            if (count > 32)
+                _mm512_storeu_si512(list + position + 32, _mm512_add_epi16(_mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(index, 1)), first));
+            position += count;
         }
         for (uint32_t k = 0; filler >= 0 && k < DS2TA_FILL; k++) list[position + k] = (uint16_t)filler;
         if (filler >= 0) position = (position + DS2TA_FILL - 1) / DS2TA_FILL * DS2TA_FILL;
@@ -153,9 +165,11 @@ static void dense(const int8_t *quads, int quad_count, const uint8_t *counts, si
 #undef KEEP
 }
 
+/* The same for sums of words. */
+#define DS2TA_ADD_WORDS(sum, value) __asm__("vpaddw %1, %0, %0" : "+v"(sum) : "v"(value))
 #define DS2TA_LOADED(value) __asm__("" : "+v"(value))
 #define DS2TA_DENSE_PLANES DS2TA_MAX_PLANES
-#define DS2TA_DENSE_COST 20
+#define DS2TA_DENSE_COST 26
 #define DS2TA_UNPACK unpack
 #define DS2TA_DENSE dense
 #define DS2TA_SORT sort_512

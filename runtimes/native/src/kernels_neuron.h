@@ -10,14 +10,15 @@ static inline __attribute__((always_inline)) void fire_of(const ds2ta_neuron *ne
                                                           const int32_t *threshold, int32_t *state, uint8_t *out, size_t group_stride, int steps,
                                                           int taps) {
     const longs zero = {0};
-    const int past = taps - 1;
+    const int past = taps - 1, numerator = neuron->leak_numerator; /* read once: what is written could lie where it is */
+    const int guard = neuron->guard_bits, leak = neuron->leak_shift;
     longs decay[4]; /* later taps are seldom: they are computed where they are needed */
     for (int m = 0; m < 4; m++) decay[m] = zero + (neuron->decay * m < 31 ? neuron->decay * m : 31);
     for (int first = 0; first < DS2TA_TILE; first += LONG_LANES) {
-        longs constant = LOAD(longs, bias + first) << neuron->guard_bits, limit = LOAD(longs, threshold + first);
+        longs constant = LOAD(longs, bias + first) << guard, limit = LOAD(longs, threshold + first);
         longs carried = state ? LOAD(longs, state + past * DS2TA_TILE + first) : zero, pattern = zero, seen[4];
         for (int t = 0; t < steps; t++) {
-            longs current = constant, now = LOAD(longs, product + (size_t)t * stride + first) << neuron->guard_bits;
+            longs current = constant, now = LOAD(longs, product + (size_t)t * stride + first) << guard;
             if (taps > 1) seen[t % 4] = now;
             current += now;
             for (int m = 1; m < taps && m <= t; m++)
@@ -26,8 +27,8 @@ static inline __attribute__((always_inline)) void fire_of(const ds2ta_neuron *ne
                 current += attenuated(neuron, LOAD(longs, state + (past + t - m) * DS2TA_TILE + first), m);
             longs membrane = carried + current, fired = membrane >= limit;
             carried = membrane & ~fired;
-            if (neuron->leak_numerator != 1) carried *= neuron->leak_numerator;
-            carried >>= neuron->leak_shift;
+            if (numerator != 1) carried *= numerator;
+            carried >>= leak;
             pattern |= fired & 1 << t % DS2TA_GROUP;
             if (t % DS2TA_GROUP == DS2TA_GROUP - 1 || t + 1 == steps) {
                 store_low_bytes(pattern, out + (size_t)(t / DS2TA_GROUP) * group_stride + first);

@@ -21,6 +21,9 @@ enum { WORD_LANES = WIDTH / 2, LONG_LANES = WIDTH / 4 };
 typedef uint16_t unsigned_words __attribute__((vector_size(WIDTH))); /* what may wrap */
 
 #define LOAD(type, address) (*(const type *)(const void *)(address))
+#ifndef DS2TA_ADD_WORDS
+#define DS2TA_ADD_WORDS(sum, value) ((sum) += (value))
+#endif
 #define STORE(type, address, value) (*(type *)(void *)(address) = (value))
 
 /* Fills a class up; overwrites what lies behind it. */

@@ -28,22 +28,25 @@ void ds2ta_fire(const ds2ta_plan *plan, const ds2ta_node *node, const int32_t *p
         plan->kernels->fire(&neuron, product, stride, node->bias + column, node->threshold + column, out, group_stride);
 }
 
-/* In rows added of one tile: what a list takes beside its rows, once a tile; what sorting takes, and joining sorted pixels. */
-enum { LIST_COST = 60, SORT_COST = 60, JOIN_COST = 350 };
+/* In rows added of one tile: what a list takes beside its rows, once a tile; what sorting takes beside its channels; joining sorted pixels. */
+enum { LIST_COST = 44, SORT_COST = 240, JOIN_COST = 350 };
 
 /* Whether multiplying everything takes less time than the lists of tokens [first, first + count). */
 static int is_dense(const ds2ta_plan *plan, const ds2ta_node *node, int first, int count) {
     if (plan->way == DS2TA_LISTED || node->planes > plan->kernels->dense_planes) return 0;
     if (plan->way == DS2TA_DENSE_WHERE_POSSIBLE) return 1;
-    size_t spikes = 0, size = (size_t)count * (size_t)node->stride_in;
+    int64_t spikes = 0, lists = 0; /* lists that are not empty, about */
     for (int group = 0; group < plan->groups; group++)
-        for (int plane = 0; plane < node->planes; plane++)
-            spikes += plan->kernels->listed(ds2ta_patterns(plan, node->op.inputs[0], plane, group) + (size_t)first * (size_t)node->stride_in, size);
-    int64_t tiles = node->tiles, sorts = (int64_t)count * plan->groups * node->planes;
-    int64_t rows = (int64_t)spikes * node->op.size * node->op.size * tiles * (node->together[0] > 1 ? 3 : 4) / 4;
-    int64_t sorting = SORT_COST + node->rows / 4 + (node->op.kind == DS2TA_CONV ? JOIN_COST : 0);
-    int64_t dense = (int64_t)count * plan->groups * node->rows * tiles * plan->kernels->dense_cost / 16 / ds2ta_fold(plan);
-    return rows + sorts * (sorting + LIST_COST * node->chunk_count * tiles) > dense;
+        for (int plane = 0; plane < node->planes; plane++) {
+            const uint8_t *patterns = ds2ta_patterns(plan, node->op.inputs[0], plane, group) + (size_t)first * (size_t)node->stride_in;
+            int64_t listed = (int64_t)plan->kernels->listed(patterns, (size_t)count * (size_t)node->stride_in);
+            spikes += listed;
+            lists += listed < count ? listed : count;
+        }
+    int64_t rows = spikes * node->op.size * node->op.size * node->tiles * (node->together[0] > 1 ? 7 : 8) / 8;
+    int64_t sorting = node->op.kind == DS2TA_CONV ? SORT_COST + JOIN_COST : (SORT_COST + node->rows) / node->sharers;
+    int64_t dense = (int64_t)count * plan->groups * node->rows * node->tiles * plan->kernels->dense_cost / 16 / ds2ta_fold(plan);
+    return rows + lists * (sorting + LIST_COST * node->chunk_count * node->tiles) > dense;
 }
 
 /* Weights are read once and seldom lie in a near cache: while a token is worked on, its share of what is needed next is fetched. */
@@ -107,22 +110,36 @@ static void multiply(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scrat
     }
 }
 
+/* Whether the lists, or the counts, of these tokens are here already; if not, the caller makes them. */
+static int is_here(const ds2ta_node *node, int first, int count, int *held_first, int *held_count) {
+    int here = node->shared && *held_first == first && *held_count == count;
+    *held_first = first, *held_count = count;
+    return here;
+}
+
+static void list_block(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count, int end, int *pixels_listed) {
+    if (is_here(node, first, count, &scratch->listed.first, &scratch->listed.count)) return;
+    if (node->op.kind == DS2TA_LINEAR) {
+        ds2ta_list_linear(plan, node, scratch, first, count);
+        return;
+    }
+    if (!*pixels_listed) ds2ta_list_pixels(plan, node, scratch, first, end);
+    *pixels_listed = 1;
+    ds2ta_list_conv(plan, node, scratch, first, count);
+}
+
 void ds2ta_weigh(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high) {
     int pixels_listed = 0;
+    if (!node->shared) scratch->listed.count = scratch->counted.count = 0;
     for (int first = low, count; first < high; first += count) {
         count = high - first < node->block ? high - first : node->block;
         if (is_dense(plan, node, first, count)) {
             count = count < node->dense_block ? count : node->dense_block;
-            ds2ta_count_block(plan, node, scratch, first, count);
+            if (!is_here(node, first, count, &scratch->counted.first, &scratch->counted.count)) ds2ta_count_block(plan, node, scratch, first, count);
             multiply(plan, node, scratch, sample, first, count);
-            continue;
-        }
-        if (node->op.kind == DS2TA_LINEAR) {
-            ds2ta_list_linear(plan, node, scratch, first, count);
         } else {
-            if (!pixels_listed++) ds2ta_list_pixels(plan, node, scratch, first, high);
-            ds2ta_list_conv(plan, node, scratch, first, count);
+            list_block(plan, node, scratch, first, count, high, &pixels_listed);
+            add_rows(plan, node, scratch, sample, first, count);
         }
-        add_rows(plan, node, scratch, sample, first, count);
     }
 }

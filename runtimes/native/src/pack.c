@@ -129,6 +129,19 @@ static void set_blocks(const ds2ta_plan *plan, ds2ta_node *node) {
     node->dense_block = block_of((int64_t)ds2ta_count_stride(node) * ds2ta_counted(plan), 128 << 10, 8);
 }
 
+static int lists_alike(const ds2ta_node *one, const ds2ta_node *other) {
+    if (one->op.kind != DS2TA_LINEAR || other->op.kind != DS2TA_LINEAR || one->op.inputs[0] != other->op.inputs[0]) return 0;
+    return one->chunk_count == other->chunk_count && !memcmp(one->chunks, other->chunks, (size_t)(one->chunk_count + 1) * sizeof *one->chunks);
+}
+
+void ds2ta_share(ds2ta_plan *plan) {
+    for (int i = 0, first = 0; i <= plan->node_count; i++) {
+        if (i && i < plan->node_count && lists_alike(plan->nodes + i - 1, plan->nodes + i)) continue;
+        for (int k = first; k < i; k++) plan->nodes[k].shared = k - first, plan->nodes[k].sharers = i - first;
+        first = i;
+    }
+}
+
 int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
     int64_t bytes = 0;
     const ds2ta_op *op = &node->op;

@@ -31,6 +31,7 @@ static int build(ds2ta_plan *plan, const ds2ta_value *values, const ds2ta_op *op
         if (bytes < 0) return fail(error, size, "not enough memory for the weights");
         plan->bytes += bytes;
     }
+    ds2ta_share(plan);
     ds2ta_lay_out_state(plan);
     for (int i = 0; i < plan->threads; i++) {
         int64_t bytes = ds2ta_make_scratch(plan, plan->scratch + i);

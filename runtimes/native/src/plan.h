@@ -14,6 +14,8 @@ typedef struct {
     int rows, tiles;
     int parts;         /* a convolution's input channels are sorted in so many parts */
     int chunk_count;   /* rows are added in so many turns, within each of which sums fit 16 bits */
+    int shared;        /* linear layers right before this one that read the same input the same way: it has their lists and counts */
+    int sharers;       /* layers that have the same lists, this one included */
     int *chunks;       /* where they begin: rows (linear), or places of the kernel times parts (convolution); one more at the end */
     int head_width, head_words; /* attention: channels of a head, padded; words that hold its bits */
     int padded_tokens;          /* attention: tokens, padded */
@@ -50,6 +52,9 @@ typedef struct {
     uint16_t *seen_rows;  /* and which weights that concerns */
     int32_t *encoded;     /* its sums [tile][step][channel] */
     int32_t *room;        /* rows of integers, for the operations on streams */
+    struct {
+        int first, count;
+    } listed, counted; /* tokens whose lists and counts are here, for layers that share them */
 } ds2ta_scratch;
 
 struct ds2ta_threads;
@@ -129,6 +134,8 @@ void *ds2ta_take(int64_t *bytes, size_t count, size_t size);
 /* temporal.c: lays out what the operations remember, and counts the time steps that there are numbers for. */
 void ds2ta_lay_out_state(ds2ta_plan *plan);
 
+/* pack.c: finds the layers that share lists. */
+void ds2ta_share(ds2ta_plan *plan);
 /* pack.c: copies and packs an operation's arrays; returns the bytes it took, -1 when there is no memory. */
 int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node);
 void ds2ta_unpack(ds2ta_node *node);
