@@ -29,6 +29,8 @@ def parts_of(weight: NDArray[Any]) -> list[tuple[int, NDArray[np.int8]]]:
         [(7, array([ 64, -64,   0], dtype=int8)), (0, array([-1,  0,  3], dtype=int8))]
 
     """
+    if weight.dtype == np.int8:  # nothing to cut, and nothing to hold a second time
+        return [(0, weight)]
     parts: list[tuple[int, NDArray[np.int8]]] = []
     rest, shift = weight.astype(np.int64), 0
     while rest.min(initial=0) < -128 or rest.max(initial=0) > 127:

@@ -125,7 +125,7 @@ static int block_of(int64_t one, int64_t cache, int least) {
 }
 
 static void set_blocks(const ds2ta_plan *plan, ds2ta_node *node) {
-    node->block = block_of((int64_t)node->rows * node->planes * plan->groups * (int64_t)sizeof(uint16_t), 512 << 10, 8);
+    node->block = block_of((int64_t)node->rows * node->planes * plan->groups * (int64_t)sizeof(uint16_t), 256 << 10, 8);
     node->dense_block = block_of((int64_t)ds2ta_count_stride(node) * ds2ta_counted(plan), 128 << 10, 8);
 }
 
@@ -204,8 +204,15 @@ void ds2ta_unpack(ds2ta_node *node) {
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
+/* The next so many elements, aligned to a register, of the memory that begins at `from`; nowhere, when that is NULL and only counted. */
+static void *cut_off(uint8_t *from, size_t *bytes, size_t count, size_t size) {
+    void *place = from ? from + *bytes : NULL;
+    *bytes += (count * size + 63) / 64 * 64 + 64;
+    return place;
+}
+
+/* All of it is one piece, made by calloc: what a network never fills, lists of all channels for example, takes no page of memory. */
 int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
-    int64_t bytes = 0;
     size_t counts = 0, quads = 0, seen = 0, encoded = 0, filled = DS2TA_CLASSES * (DS2TA_FILL - 1);
     size_t list = 0, lists = 0, pixels = 0, pixel_lists = 0, tokens = 0, context = 0, keys = 0, spread = 0, groups = (size_t)plan->groups;
     for (int i = 0; i < plan->node_count; i++) {
@@ -234,31 +241,33 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
         if (node->op.kind == DS2TA_READOUT) context = larger(context, (size_t)node->stride_in);
     }
     if (larger(list, pixels) > UINT32_MAX) return -1; /* where a list begins is a number of 32 bits */
-    size_t start = DS2TA_PATTERNS, product = groups * DS2TA_GROUP * DS2TA_TILE * DS2TA_PANEL;
-    s->list = take(&bytes, list + DS2TA_SLACK, sizeof *s->list);
-    s->at = take(&bytes, lists, sizeof *s->at);
-    s->start = take(&bytes, lists * start, sizeof *s->start);
-    s->pixels = take(&bytes, pixels + DS2TA_SLACK, sizeof *s->pixels);
-    s->pixel_at = take(&bytes, pixel_lists, sizeof *s->pixel_at);
-    s->pixel_start = take(&bytes, pixel_lists * start, sizeof *s->pixel_start);
-    s->counts = take(&bytes, counts, 1);
-    s->quads = take(&bytes, quads, 1);
-    s->product = take(&bytes, product, sizeof *s->product);
-    s->values = take(&bytes, spread, sizeof *s->values);
-    s->map = take(&bytes, tokens * DS2TA_QUERIES, sizeof *s->map);
-    s->mixed = take(&bytes, DS2TA_MAX_HEAD * DS2TA_QUERIES, sizeof *s->mixed);
-    s->keys = take(&bytes, keys, sizeof *s->keys);
-    s->words = take(&bytes, DS2TA_MAX_HEAD / 64, sizeof *s->words);
-    s->context = take(&bytes, context, sizeof *s->context);
-    s->room = take(&bytes, ds2ta_room(plan), sizeof *s->room);
-    s->encoded = take(&bytes, encoded, sizeof *s->encoded);
-    s->seen = take(&bytes, seen, sizeof *s->seen);
-    s->seen_rows = take(&bytes, seen, sizeof *s->seen_rows);
-    return bytes;
+    const size_t start = DS2TA_PATTERNS, product = groups * DS2TA_GROUP * DS2TA_TILE * DS2TA_PANEL;
+    size_t bytes = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        uint8_t *from = pass ? s->memory + (64 - (uintptr_t)s->memory % 64) % 64 : NULL;
+        bytes = 0;
+        s->list = cut_off(from, &bytes, list + DS2TA_SLACK, sizeof *s->list);
+        s->at = cut_off(from, &bytes, lists, sizeof *s->at);
+        s->start = cut_off(from, &bytes, lists * start, sizeof *s->start);
+        s->pixels = cut_off(from, &bytes, pixels + DS2TA_SLACK, sizeof *s->pixels);
+        s->pixel_at = cut_off(from, &bytes, pixel_lists, sizeof *s->pixel_at);
+        s->pixel_start = cut_off(from, &bytes, pixel_lists * start, sizeof *s->pixel_start);
+        s->counts = cut_off(from, &bytes, counts, 1);
+        s->quads = cut_off(from, &bytes, quads, 1);
+        s->product = cut_off(from, &bytes, product, sizeof *s->product);
+        s->values = cut_off(from, &bytes, spread, sizeof *s->values);
+        s->map = cut_off(from, &bytes, tokens * DS2TA_QUERIES, sizeof *s->map);
+        s->mixed = cut_off(from, &bytes, DS2TA_MAX_HEAD * DS2TA_QUERIES, sizeof *s->mixed);
+        s->keys = cut_off(from, &bytes, keys, sizeof *s->keys);
+        s->words = cut_off(from, &bytes, DS2TA_MAX_HEAD / 64, sizeof *s->words);
+        s->context = cut_off(from, &bytes, context, sizeof *s->context);
+        s->room = cut_off(from, &bytes, ds2ta_room(plan), sizeof *s->room);
+        s->encoded = cut_off(from, &bytes, encoded, sizeof *s->encoded);
+        s->seen = cut_off(from, &bytes, seen, sizeof *s->seen);
+        s->seen_rows = cut_off(from, &bytes, seen, sizeof *s->seen_rows);
+        if (!pass && !(s->memory = calloc(bytes + 64, 1))) return -1;
+    }
+    return (int64_t)bytes;
 }
 
-void ds2ta_free_scratch(ds2ta_scratch *s) {
-    free(s->list), free(s->at), free(s->start), free(s->pixels), free(s->pixel_at), free(s->pixel_start);
-    free(s->counts), free(s->quads), free(s->product), free(s->values), free(s->map), free(s->mixed), free(s->keys), free(s->words);
-    free(s->context), free(s->seen), free(s->seen_rows), free(s->encoded), free(s->room);
-}
+void ds2ta_free_scratch(ds2ta_scratch *s) { free(s->memory); }

@@ -36,6 +36,7 @@ typedef struct {
 
 /* What one thread works in. */
 typedef struct {
+    uint8_t *memory;    /* all that follows lies in it */
     uint16_t *list;     /* the block's lists */
     uint32_t *at;       /* where each begins */
     uint32_t *start;    /* DS2TA_PATTERNS each */
