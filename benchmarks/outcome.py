@@ -1,16 +1,12 @@
 """What was measured, as plain data, and as a table in Markdown."""
 
-import os
-import platform
 import statistics
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib import metadata
-from pathlib import Path
 
 import msgspec
 
 from benchmarks.contestants import NATIVE, NATIVE_6, ORT_FLOAT, ORT_INTEGER, TORCH, Contestant
+from benchmarks.machine import Machine
 from benchmarks.networks import Network, mean_rates
 from benchmarks.peak import Peak
 
@@ -22,8 +18,6 @@ _RATIOS: dict[str, tuple[str | None, str | None]] = {
     "ONNX Runtime fp32 / native": (ORT_FLOAT, NATIVE),
     "ONNX Runtime integers / native": (ORT_INTEGER, NATIVE),
 }
-
-_ENGINES = ("ds2ta-deploy", "numpy", "onnxruntime", "openvino", "torch")
 
 
 class Timing(msgspec.Struct):
@@ -106,16 +100,6 @@ class Result(msgspec.Struct):
         return f"| {timing.name} | {timing.median:.2f} | {quartiles} | {timing.processor:.2f} | {times:.2f} | {logits} |"
 
 
-class Machine(msgspec.Struct):
-    """Where and when."""
-
-    processor: str
-    cores: int
-    system: str
-    date: str
-    versions: dict[str, str]
-
-
 class Outcome(msgspec.Struct, kw_only=True):
     """A whole run."""
 
@@ -138,9 +122,7 @@ class Outcome(msgspec.Struct, kw_only=True):
         rows = dict.fromkeys(name for column in reversed(columns) for name in column)  # the large networks' order
         lines = ["| | " + " | ".join(result.network for result in self.results) + " |", "|---|" + "---:|" * len(columns)]
         lines += [f"| {row} | " + " | ".join(column.get(row, "") for column in columns) + " |" for row in rows]
-        here = self.machine
-        versions = ", ".join(f"{name} {version}" for name, version in here.versions.items())
-        return "\n".join([f"{here.date}, {here.processor}, {here.cores} cores, {here.system}; {versions}.", "", *lines])
+        return "\n".join([str(self.machine), "", *lines])
 
     def json(self) -> bytes:
         """Return it as JSON."""
@@ -176,18 +158,3 @@ def _timing(runner: Contestant) -> Timing:
     low, middle, high = (1e3 * part for part in statistics.quantiles(runner.seconds, n=4, method="inclusive"))
     processor = 1e3 * statistics.median(runner.processor_seconds)
     return Timing(runner.name, middle, low, high, 1e3 * min(runner.seconds), processor, runner.equal)
-
-
-def machine() -> Machine:
-    """Describe this machine."""
-    described = Path("/proc/cpuinfo")
-    lines = described.read_text().splitlines() if described.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    installed = {distribution.name.lower() for distribution in metadata.distributions()}
-    return Machine(
-        processor=names[0] if names else platform.processor() or platform.machine(),
-        cores=os.cpu_count() or 1,
-        system=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        date=datetime.now(UTC).date().isoformat(),
-        versions={name: metadata.version(name) for name in _ENGINES if name in installed},
-    )

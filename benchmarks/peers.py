@@ -17,8 +17,9 @@ import click
 import numpy as np
 
 from benchmarks.contestants import Contestant, contestants
+from benchmarks.machine import machine
 from benchmarks.networks import Network, network_at_rate, network_like, trained_network
-from benchmarks.outcome import Outcome, Result, machine, summarise
+from benchmarks.outcome import Outcome, Result, summarise
 from benchmarks.peak import DensePeak, Peak
 from benchmarks.picture import draw
 from ds2ta_deploy.cli.bench import numbers_option

@@ -16,6 +16,7 @@ import click
 import msgspec
 import numpy as np
 
+from benchmarks.machine import Machine, machine
 from ds2ta_deploy.errors import ParityError, Problem
 from ds2ta_deploy.freezing import freeze
 from ds2ta_deploy.graph.graph import Graph
@@ -60,6 +61,22 @@ class Point(msgspec.Struct):
     operations: int
     milliseconds: float
     growth: float = 1.0
+
+
+class Growth(msgspec.Struct, kw_only=True):
+    """A whole run: where, and every point of every axis."""
+
+    machine: Machine
+    points: tuple[Point, ...]
+
+    def summary(self) -> str:
+        """Return a line for each axis, in Markdown."""
+        lines = ["| | size: ms a call | time over work, last point against first |", "|---|---|---:|"]
+        for axis in dict.fromkeys(point.axis for point in self.points):
+            own = [point for point in self.points if point.axis == axis]
+            sizes = ", ".join(f"{point.size}: {point.milliseconds:.2f}" for point in own)
+            lines.append(f"| {axis} | {sizes} | {own[-1].growth:.2f} |")
+        return "\n".join([str(self.machine), "", *lines])
 
 
 def _graph(config: NetworkConfig, rate: float) -> Graph:
@@ -161,7 +178,7 @@ def main(axes: tuple[str, ...], depth: int, width: int, rate: int, rounds: int, 
         for point in made:
             click.echo(f"| {point.size} | {point.milliseconds:.2f} | {point.operations / 1e9:.3f} | {point.growth:.2f} |")
     if json_file is not None:
-        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(points), indent=2))
+        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(Growth(machine=machine(), points=tuple(points))), indent=2))
     if plot is not None:
         draw(points, plot)
 

@@ -19,6 +19,7 @@ import click
 import msgspec
 import numpy as np
 
+from benchmarks.machine import Machine, machine
 from ds2ta_deploy.artifact import Artifact
 from ds2ta_deploy.errors import ParityError, Problem
 from ds2ta_deploy.graph.graph import Graph
@@ -50,6 +51,42 @@ class Startup(msgspec.Struct, kw_only=True):
     def ratio(self) -> float:
         """Memory that the plan holds over weights and arena."""
         return self.held / (self.weights + self.arena)
+
+
+class Starting(msgspec.Struct, kw_only=True):
+    """A whole run: where, what, and every start."""
+
+    machine: Machine
+    preset: str
+    threads: int
+    starts: tuple[Startup, ...]
+
+    @property
+    def best(self) -> Startup:
+        """The quickest."""
+        return min(self.starts, key=lambda start: start.plan + start.first_call)
+
+    @property
+    def growth(self) -> float | None:
+        """The most by which a process grew, over weights and arena."""
+        peaks = [start.peak for start in self.starts if start.peak is not None]
+        return max(peaks) / (self.best.weights + self.best.arena) if peaks else None
+
+    def summary(self) -> str:
+        """Return time and memory, in Markdown."""
+        best, needed = self.best, self.best.weights + self.best.arena
+        lines = [
+            "| | |",
+            "|---|---:|",
+            f"| plan, best of {len(self.starts)} | {best.plan:.1f} ms |",
+            f"| its first call | {best.first_call:.1f} ms |",
+            f"| weights | {best.weights / 1e6:.2f} MB |",
+            f"| arena of a thread | {best.arena / 1e6:.2f} MB |",
+            f"| the plan holds | {best.held / 1e6:.2f} MB, {best.ratio:.2f} x weights and arena |",
+        ]
+        if self.growth is not None:
+            lines.append(f"| the process grew by at most | {self.growth * needed / 1e6:.2f} MB, {self.growth:.2f} x weights and arena |")
+        return "\n".join([f"{self.preset}, threads: {self.threads}. {self.machine}", "", *lines])
 
 
 def weights_of(graph: Graph) -> int:
@@ -133,7 +170,8 @@ def start_alone(folder: Path, pictures: Path, threads: int) -> Startup:
 @click.option("--preset", type=click.Choice(sorted(PRESETS)), default="ds2ta-4-384", show_default=True, help="Architecture.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Threads that share the work of a call.")
 @click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Processes that are started.")
-def main(preset: str, threads: int, rounds: int) -> None:
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write everything measured here.")
+def main(preset: str, threads: int, rounds: int, json_file: Path | None) -> None:
     """Print how long starting takes and how much memory a plan holds."""
     from benchmarks.networks import network_at_rate  # with PyTorch, which is no part of the processes that are started
 
@@ -142,13 +180,10 @@ def main(preset: str, threads: int, rounds: int) -> None:
         network = network_at_rate(preset, 0.15, folder, count=1)
         np.save(folder / "pictures.npy", network.pictures)
         found = [start_alone(network.grids[8].artifact.path, folder / "pictures.npy", threads) for _ in range(rounds)]
-    best = min(found, key=lambda entry: entry.plan + entry.first_call)
-    peaks = [entry.peak for entry in found if entry.peak is not None]
-    click.echo(f"plan {best.plan:.1f} ms, first call {best.first_call:.1f} ms: {best.plan + best.first_call:.1f} ms, best of {rounds}")
-    click.echo(f"weights {best.weights / 1e6:.2f} MB, arena {best.arena / 1e6:.2f} MB")
-    click.echo(f"the plan holds {best.held / 1e6:.2f} MB: {best.ratio:.2f} x")
-    if peaks:
-        click.echo(f"the process grew by {max(peaks) / 1e6:.2f} MB: {max(peaks) / (best.weights + best.arena):.2f} x")
+    starting = Starting(machine=machine(), preset=preset, threads=threads, starts=tuple(found))
+    click.echo(starting.summary())
+    if json_file is not None:
+        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(starting), indent=2))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ by itself cannot share rows of weights with its neighbours, and reads and writes
 
 import statistics
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -16,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.machine import Machine, machine
 from ds2ta_deploy.checkpoints import load_checkpoint
 from ds2ta_deploy.errors import ParityError, Problem
 from ds2ta_deploy.freezing import freeze
@@ -57,6 +57,22 @@ class Cost(msgspec.Struct):
     def ratio(self) -> float:
         """How many times as long a step takes by itself."""
         return self.step / self.sequence
+
+
+class Stepping(msgspec.Struct, kw_only=True):
+    """A whole run: where, and what every network's step costs."""
+
+    machine: Machine
+    costs: tuple[Cost, ...]
+
+    def summary(self) -> str:
+        """Return a line for each network, in Markdown."""
+        heads = ("network", "T", "steps at once", "ms a step of the sequence", "ms a step by itself", "ratio")
+        lines = [f"| {' | '.join(heads)} |", "|---|---:|---:|---:|---:|---:|"]
+        for cost in self.costs:
+            cells = (cost.name, cost.steps, cost.span, f"{cost.sequence:.3f}", f"{cost.step:.3f}", f"{cost.ratio:.2f}")
+            lines.append(f"| {' | '.join(map(str, cells))} |")
+        return "\n".join([str(self.machine), "", *lines])
 
 
 def bundled(name: str) -> Graph:
@@ -107,21 +123,18 @@ def _frames(graph: Graph, steps: int) -> NDArray[np.uint8]:
     return synthetic_pixels("frames", (steps, 1, *(size or 0 for size in graph.input_type.shape[2:])), 1)
 
 
-def table(costs: Iterable[Cost]) -> str:
-    """Return the figures as a table."""
-    lines = ["| network | T | steps at once | ms a step of the sequence | ms a step by itself | ratio |", "|---|---:|---:|---:|---:|---:|"]
-    lines += [f"| {cost.name} | {cost.steps} | {cost.span} | {cost.sequence:.3f} | {cost.step:.3f} | {cost.ratio:.2f} |" for cost in costs]
-    return "\n".join(lines)
-
-
 @click.command()
 @click.option("--rate", type=click.IntRange(1, 60), default=15, show_default=True, help="Firing rate of the random network, percent.")
 @click.option("--rounds", type=click.IntRange(2, 100_000), default=50, show_default=True, help="Timed runs of T steps.")
-def main(rate: int, rounds: int) -> None:
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write everything measured here.")
+def main(rate: int, rounds: int, json_file: Path | None) -> None:
     """Print what a step costs by itself."""
     costs = [measure(name, bundled(name), rounds) for name in BUNDLED]
     costs.append(measure(f"{PRESET}-{rate}%", at_rate(PRESET, rate / 100), rounds))
-    click.echo(table(costs))
+    found = Stepping(machine=machine(), costs=tuple(costs))
+    click.echo(found.summary())
+    if json_file is not None:
+        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2))
 
 
 if __name__ == "__main__":

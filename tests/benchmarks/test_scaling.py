@@ -24,7 +24,9 @@ def test_time_and_work_of_every_axis(small, tmp_path):
     written = tmp_path / "points.json"
     done = CliRunner().invoke(scaling.main, ["--width", "64", "--rounds", "2", "--json", str(written)], catch_exceptions=False)
     assert done.exit_code == 0
-    points = msgspec.json.decode(written.read_bytes(), type=list[scaling.Point])
+    grown = msgspec.json.decode(written.read_bytes(), type=scaling.Growth)
+    points = grown.points
+    assert [line.split(" | ")[0] for line in grown.summary().splitlines()[4:]] == [f"| {axis}" for axis in scaling._AXES]
     found = {axis: [point for point in points if point.axis == axis] for axis in scaling._AXES}
     assert [point.size for point in found["width"]] == [32, 64]
     assert found["threads"][0].size == 1

@@ -1,3 +1,4 @@
+import msgspec
 import numpy as np
 import pytest
 
@@ -42,7 +43,11 @@ def test_a_wrong_first_call_fails(small, monkeypatch):
         startup.start(small[0].path, small[1], 1)
 
 
-def test_the_command_tells(small):
-    done = CliRunner().invoke(startup.main, ["--rounds", "1"], catch_exceptions=False)
+def test_the_command_tells(small, tmp_path):
+    written = tmp_path / "startup.json"
+    done = CliRunner().invoke(startup.main, ["--rounds", "2", "--json", str(written)], catch_exceptions=False)
     assert done.exit_code == 0
-    assert "the plan holds" in done.output
+    found = msgspec.json.decode(written.read_bytes(), type=startup.Starting)
+    assert len(found.starts) == 2
+    assert f"the plan holds | {found.best.held / 1e6:.2f} MB" in done.output
+    assert done.output == found.summary() + "\n"
