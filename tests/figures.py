@@ -106,6 +106,15 @@ class Figures:
             else:
                 assert list(found.groups()) == wanted, f"{phrase.page} is stale (pytest --write-figures): {found.group()}"
 
+    def read(self, name: str) -> dict[str, float]:
+        """Return the numbers of a figure as the pages have them; one that stands at several places as the first one has it."""
+        found: dict[str, float] = {}
+        for phrase in self.known[name].phrases:
+            match = phrase.find((self.root / phrase.page).read_text(encoding="utf-8"))
+            for (hole, _), number in zip(phrase.holes, match.groups(), strict=True):
+                found.setdefault(hole, float(number.replace(",", "")))
+        return found
+
     def check_table(self, name: str, table: str) -> None:
         """Compare a table, whole lines, with the one between the figure's marks."""
         page = self.known[name].table

@@ -77,6 +77,15 @@ _ACCURACY = {
     "top-1 of other families": Figure(
         ACCURACY, (Phrase(FASHION, "{spikformer:.1f} and {statten:.1f} % of the 10,000 test images in integers"),)
     ),
+    "top-1 of the ablation": Figure(
+        ACCURACY,
+        (
+            Phrase(
+                "docs/energy.md",
+                "on all 10,000 test pictures: {full:.2f}, {no_nsad:.2f}, {no_tasa:.2f} and {neither:.2f} % in this order",
+            ),
+        ),
+    ),
     "a threshold a layer": Figure(
         ACCURACY,
         (
@@ -87,14 +96,14 @@ _ACCURACY = {
         ),
     ),
     "formats under a budget": Figure(
-        ACCURACY, (Phrase("docs/bits.md", "chooses {bytes:,} bytes; {changed} of the 500 decisions change, and the top-1 on these does not."),)
+        ACCURACY, (Phrase("docs/bits.md", "chooses {bytes:,} bytes; {changed} of the 500 decisions change; {before} were right, and {after} are."),)
     ),
     "events": Figure(
         ACCURACY,
         (
             Phrase("examples/events/README.md", "| float, PyTorch (`ds2ta eval mine.safetensors …`) | {floating:.2f} % |"),
-            Phrase("examples/events/README.md", "| integers, ONNX Runtime (`ds2ta eval mine …`) | {integers:.2f} % |"),
-            Phrase("examples/events/README.md", "300 ms, {events:,.0f} events on average"),
+            Phrase("examples/events/README.md", "| integers (`ds2ta eval mine …`) | {integers:.2f} % |"),
+            Phrase("examples/events/README.md", "300 ms, {events:,.0f} events on average in the first 100"),
         ),
     ),
     "CIFAR-10 in float": Figure(CIFAR_TEST, (Phrase(CIFAR, "| float, PyTorch | {percent:.2f} % ({right}) |"),)),
@@ -115,4 +124,129 @@ _ACCURACY = {
     ),
 }
 
-FIGURES: dict[str, Figure] = {**_SIZES, **_ACCURACY}
+_CLI = "tests/cli/test_bundled.py"
+_EVENTS = "tests/cli/test_real_recordings.py"
+
+
+def _recording(row: str) -> Figure:
+    return Figure(_EVENTS, (Phrase("docs/events.md", f"| {row} | {{events:,}} | {{integers:,}} | {{different}} |"),))
+
+
+_PARITY = {
+    "firing rates": Figure(_CLI, (Phrase("docs/c.md", "bundled network's rates ({least:.0f} to {most:.0f} %)"),)),
+    "integers on Lava": Figure(
+        _CLI, (Phrase("docs/lava.md", "on all 256 of its pictures: {integers:,} integers compared on Lava, {different} different."),)
+    ),
+    "integers on Lava's own processes": Figure(_CLI, (Phrase("docs/lava.md", "are lowered, {different} of {integers:,} integers differ."),)),
+    "recording: sample_nmnist.bin": _recording("N-MNIST, `.bin` | 34x34"),
+    "recording: sample_ncars.dat": _recording("N-Cars, `.dat` | 120x100"),
+    "recording: sample.aedat4": _recording("DVXplorer, `.aedat4` | 320x240"),
+}
+
+_ENERGY = {
+    "energy: paper": Figure(ENERGY, table="docs/energy.md"),
+    "energy: our networks": Figure(ENERGY, table="docs/energy.md"),
+    "energy: ablation": Figure(ENERGY, table="docs/energy.md"),
+    "what the paper's table says": Figure(
+        ENERGY,
+        (
+            Phrase("docs/energy.md", "fixes the product of the two, {least:.2f} to {most:.2f} nJ."),
+            Phrase("docs/energy.md", "`N^2 D` = {operations:,} operations, those of `A V` in one time step, E_AC is {accumulate:.4f} pJ"),
+            Phrase("docs/energy.md", "With {float32} pJ the number of operations would be {other:,.0f}, which"),
+            Phrase("docs/energy.md", "From the sparsities alone the third is {third:.2f} %, which is not {printed:.1f}."),
+        ),
+    ),
+    "energy constants": Figure(
+        ENERGY,
+        (
+            Phrase("docs/energy.md", "| `int8` (default) | {integer_ac} pJ | {integer_mac} pJ |"),
+            Phrase("docs/energy.md", "| `float32` | {float_ac} pJ | {float_mac} pJ |"),
+        ),
+    ),
+    "where the energy goes": Figure(
+        ENERGY,
+        (
+            Phrase("docs/energy.md", "products of attention are {attention:.1f} % of its energy"),
+            Phrase("docs/energy.md", "which read sums of spikes, take {mlp:.0f} %."),
+        ),
+    ),
+    "what the parts save": Figure(
+        ENERGY,
+        (
+            Phrase("docs/energy.md", "{first:.0f} and {second:.0f} % in the two blocks with windows, {bare_first:.0f} and {bare_second:.0f} % without."),
+            Phrase("docs/energy.md", "Of the whole network's energy it is {whole:.1f} and {bare_whole:.1f} %."),
+            Phrase("docs/energy.md", "The windows' additions take {windows:.1f} % of the energy."),
+        ),
+    ),
+}
+
+_TRUST = "docs/trust.md"
+_FAULTS = "tests/faults/test_faults.py"
+_BUNDLED_FAULTS = "tests/faults/test_bundled_faults.py"
+
+#: File as the tests call it -> as the page does.
+_FILES = {"graph.safetensors": "`graph.safetensors`", "model.onnx": "`model.onnx`", "lava": "`lava/`"}
+
+
+def _faults(row: str) -> Figure:
+    numbers = "{tried:,} | {caught:,} | {refused:,} | {by_spikes:,} | {equivalent:,} | {unexcited:,} | {score:.2f}"
+    return Figure(_FAULTS, (Phrase(_TRUST, f"| {row} | {numbers} |"),))
+
+
+def _bundled_faults(row: str) -> Figure:
+    numbers = "{tried:,} | {caught:,} | {equivalent:,} | {unshown:,} | {score:.2f}"
+    return Figure(_BUNDLED_FAULTS, (Phrase(_TRUST, f"| {row} | {numbers} |"),))
+
+
+_TRUSTED = {
+    "faults: graph.safetensors, off by one": _faults("`graph.safetensors`, every integer off by one"),
+    **{f"faults: {file}, off by one": _faults(f"{shown}, integers off by one") for file, shown in list(_FILES.items())[1:]},
+    **{f"faults: {file}, flipped bits": _faults(f"{shown}, flipped bits") for file, shown in _FILES.items()},
+    **{f"faults: {file}, structure": _faults(f"{shown}, structure") for file, shown in _FILES.items()},
+    "faults: model.onnx --inline, structure": _faults("`model.onnx --inline`, structure"),
+    **{f"bundled faults: {file}, off by one": _bundled_faults(f"{shown}, some integers off by one") for file, shown in _FILES.items()},
+    **{f"bundled faults: {file}, structure": _bundled_faults(f"{shown}, some of the structure") for file, shown in _FILES.items()},
+    "golden inputs": Figure(
+        _FAULTS,
+        (
+            Phrase(_TRUST, "its artifact is exported on {pictures} pictures."),
+            Phrase(
+                _TRUST,
+                "On five random pictures {five:.0f} % of such faults in the graph were caught, on 256 random ones {random:.0f} %, "
+                "on {pictures} chosen for it {most:.0f} %",
+            ),
+            Phrase(_TRUST, "found among {pool} random ones"),
+        ),
+    ),
+}
+
+#: Readers of files, as the fuzzer calls them.
+_READERS = (
+    *("artifact", "artifact-verified", "artifact-inspected", "artifact-page", "bench", "checkpoint", "checkpoint-torch", "checkpoint-published"),
+    *("graph", "graph-packed", "onnx", "onnx-reference", "onnx-step", "lava-graph", "c-code", "data", "event-bin", "event-dat", "event-aedat4"),
+    *("pictures", "batch", "idx", "golden", "shard", "settings"),
+)
+
+
+def _fuzzed(reader: str) -> Figure:
+    numbers = "{cases} | {refused} | {unchanged} | {other_numbers} | {wrongly_accepted} | {untyped} | {hang} | {crash}"
+    return Figure("tests/fuzz/test_fuzz.py", (Phrase("SECURITY.md", f"| `{reader}` | {numbers} |"),))
+
+
+_SECURITY = {
+    "kills": Figure(
+        "tests/faults/test_kills.py",
+        (
+            Phrase(
+                "SECURITY.md",
+                "{all} kills, {steps} of them at steps spread over the whole export and {moments} at random moments: {broken} broken outputs;",
+            ),
+        ),
+    ),
+    "kills of failing exports": Figure(
+        "tests/faults/test_kills.py", (Phrase("SECURITY.md", "{all} more while an earlier failure is replaced: {broken} |"),)
+    ),
+    **{f"fuzz: {reader}": _fuzzed(reader) for reader in _READERS},
+}
+
+FIGURES: dict[str, Figure] = {**_SIZES, **_ACCURACY, **_PARITY, **_ENERGY, **_TRUSTED, **_SECURITY}

@@ -42,6 +42,16 @@ def test_spoiled_files_are_refused_or_harmless(tmp_path, process, name):
     assert process.written == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", READABLE)
+def test_more_spoiled_files_whose_figures_the_page_has(tmp_path, process, figures, name):
+    campaign = Campaign(name, tmp_path, process)
+    cases = 2 * FEWER.get(name, 2 * CASES)
+    counts = Counter(campaign.run(case)[0] for case in range(cases))
+    assert not set(counts) & set(FAILURES), counts
+    figures.check(f"fuzz: {name}", cases=cases, **{column.replace(" ", "_"): counts[column] for column in COLUMNS})
+
+
 @pytest.mark.parametrize("name", READABLE)
 def test_a_case_is_the_same_file_each_time(tmp_path, name):
     READERS[name].seed(tmp_path / "good")
