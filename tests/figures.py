@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[1]
 #: What stands before and behind a table that is a figure, each on a line of its own.
 MARK = re.compile(r"^<!-- figure: (?P<name>.+?) -->\n(?P<table>.*?)^<!-- /figure -->$", re.MULTILINE | re.DOTALL)
 
-_NUMBER = r"(-?\d(?:[\d,]*\d)?(?:\.\d+)?)"
+#: A number as pages write it, or a version.
+_NUMBER = r"(-?\d(?:[\d,.]*\d)?)"
 
 
 @dataclass(frozen=True)

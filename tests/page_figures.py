@@ -4,6 +4,7 @@ The tests are fast, slow (``make test-slow``) or long (``make faults``); those o
 """
 
 from figures import Figure, Phrase
+from trust_figures import TRUSTED
 
 BUNDLED = "tests/docs/test_bundled_figures.py"
 ACCURACY = "tests/docs/test_accuracy.py"
@@ -53,6 +54,14 @@ _SIZES = {
     "C: code, cortex-m7": Figure("tests/examples/test_boards.py", (Phrase("docs/c.md", "| code, Cortex-M7, GCC 12, `-O2` | {code:,} |"),)),
     "C: code, riscv32": Figure("tests/examples/test_boards.py", (Phrase("docs/c.md", "| code, RV32IMAC, GCC 12, `-O2` | {code:,} |"),)),
     "nodes": Figure(BUNDLED, (Phrase("docs/onnx.md", "The {fused:,} nodes of the bundled network become {inlined:,}."),)),
+    "kinds of ops": Figure(BUNDLED, (Phrase("docs/numerics.md", "a graph of integer ops, {kinds} kinds of them."),)),
+    "lava: processes": Figure(
+        BUNDLED,
+        (
+            Phrase("docs/lava.md", "(the bundled network has {bundled} leaves;"),
+            Phrase("docs/lava.md", "each with another attention, has {populations} populations in {leaves} leaves)"),
+        ),
+    ),
     "lava: largest bias": Figure(BUNDLED, (Phrase("docs/lava.md", "its largest bias, {bias}, needs one bit more than the mantissa has"),)),
 }
 
@@ -91,12 +100,13 @@ _ACCURACY = {
         (
             Phrase(
                 "docs/lava.md",
-                "top-1 on the 10,000 test pictures is {percent:.2f} % either way ({changed} decisions differ, {right} right on each side only)",
+                "test pictures is {percent:.2f} % either way ({changed} decisions differ, {right} right on each side only)",
             ),
         ),
     ),
     "formats under a budget": Figure(
-        ACCURACY, (Phrase("docs/bits.md", "chooses {bytes:,} bytes; {changed} of the 500 decisions change; {before} were right, and {after} are."),)
+        ACCURACY,
+        (Phrase("docs/bits.md", "chooses {bytes:,} bytes; {changed} of the 500 decisions change; {before} were right, and {after} are."),),
     ),
     "events": Figure(
         ACCURACY,
@@ -120,7 +130,12 @@ _ACCURACY = {
     ),
     "CIFAR-10 training": Figure(
         BUNDLED,
-        (Phrase(CIFAR, "stopped at step 1000 of {steps}, after {epochs:.1f} epochs on a fraction of one core, with the learning rate at {rate:.0f} %"),),
+        (
+            Phrase(
+                CIFAR,
+                "at step 1000 of {steps}, after {epochs:.1f} epochs on a fraction of one core, with the learning rate at {rate:.0f} %",
+            ),
+        ),
     ),
 }
 
@@ -137,7 +152,9 @@ _PARITY = {
     "integers on Lava": Figure(
         _CLI, (Phrase("docs/lava.md", "on all 256 of its pictures: {integers:,} integers compared on Lava, {different} different."),)
     ),
-    "integers on Lava's own processes": Figure(_CLI, (Phrase("docs/lava.md", "are lowered, {different} of {integers:,} integers differ."),)),
+    "integers on Lava's own processes": Figure(
+        _CLI, (Phrase("docs/lava.md", "are lowered, {different} of {integers:,} integers differ."),)
+    ),
     "recording: sample_nmnist.bin": _recording("N-MNIST, `.bin` | 34x34"),
     "recording: sample_ncars.dat": _recording("N-Cars, `.dat` | 120x100"),
     "recording: sample.aedat4": _recording("DVXplorer, `.aedat4` | 320x240"),
@@ -173,80 +190,53 @@ _ENERGY = {
     "what the parts save": Figure(
         ENERGY,
         (
-            Phrase("docs/energy.md", "{first:.0f} and {second:.0f} % in the two blocks with windows, {bare_first:.0f} and {bare_second:.0f} % without."),
+            Phrase(
+                "docs/energy.md",
+                "{first:.0f} and {second:.0f} % in the two blocks with windows, {bare_first:.0f} and {bare_second:.0f} % without.",
+            ),
             Phrase("docs/energy.md", "Of the whole network's energy it is {whole:.1f} and {bare_whole:.1f} %."),
             Phrase("docs/energy.md", "The windows' additions take {windows:.1f} % of the energy."),
         ),
     ),
 }
 
-_TRUST = "docs/trust.md"
-_FAULTS = "tests/faults/test_faults.py"
-_BUNDLED_FAULTS = "tests/faults/test_bundled_faults.py"
-
-#: File as the tests call it -> as the page does.
-_FILES = {"graph.safetensors": "`graph.safetensors`", "model.onnx": "`model.onnx`", "lava": "`lava/`"}
-
-
-def _faults(row: str) -> Figure:
-    numbers = "{tried:,} | {caught:,} | {refused:,} | {by_spikes:,} | {equivalent:,} | {unexcited:,} | {score:.2f}"
-    return Figure(_FAULTS, (Phrase(_TRUST, f"| {row} | {numbers} |"),))
-
-
-def _bundled_faults(row: str) -> Figure:
-    numbers = "{tried:,} | {caught:,} | {equivalent:,} | {unshown:,} | {score:.2f}"
-    return Figure(_BUNDLED_FAULTS, (Phrase(_TRUST, f"| {row} | {numbers} |"),))
-
-
-_TRUSTED = {
-    "faults: graph.safetensors, off by one": _faults("`graph.safetensors`, every integer off by one"),
-    **{f"faults: {file}, off by one": _faults(f"{shown}, integers off by one") for file, shown in list(_FILES.items())[1:]},
-    **{f"faults: {file}, flipped bits": _faults(f"{shown}, flipped bits") for file, shown in _FILES.items()},
-    **{f"faults: {file}, structure": _faults(f"{shown}, structure") for file, shown in _FILES.items()},
-    "faults: model.onnx --inline, structure": _faults("`model.onnx --inline`, structure"),
-    **{f"bundled faults: {file}, off by one": _bundled_faults(f"{shown}, some integers off by one") for file, shown in _FILES.items()},
-    **{f"bundled faults: {file}, structure": _bundled_faults(f"{shown}, some of the structure") for file, shown in _FILES.items()},
-    "golden inputs": Figure(
-        _FAULTS,
+_LIMITS = {
+    "limits": Figure(
+        LIMITS,
         (
-            Phrase(_TRUST, "its artifact is exported on {pictures} pictures."),
-            Phrase(
-                _TRUST,
-                "On five random pictures {five:.0f} % of such faults in the graph were caught, on 256 random ones {random:.0f} %, "
-                "on {pictures} chosen for it {most:.0f} %",
-            ),
-            Phrase(_TRUST, "found among {pool} random ones"),
+            Phrase("SECURITY.md", "may expand to {expansion} MiB and {times} times its size"),
+            Phrase("SECURITY.md", "with {unpacking} s of computing (and 1 s a MiB) and {space} GiB (and four times the file)"),
+            Phrase("docs/events.md", "and take {space} GiB and four times the file"),
+            Phrase("docs/events.md", "hold all events in memory, at most {events:,};"),
+            Phrase("SECURITY.md", "expands beyond {nodes:,} nodes"),
+            Phrase("docs/lava.md", "within its deadline: {start:.0f} seconds, and {step:.0f} for each time step of each sample"),
+        ),
+    ),
+    "limits of the fuzzer": Figure(LIMITS, (Phrase("SECURITY.md", "may take {memory} GiB of address space beyond its imports"),)),
+    "defaults": Figure(
+        LIMITS,
+        (
+            Phrase("docs/bits.md", "(`--samples`, {bits:,} unless said otherwise)"),
+            Phrase("docs/analyze.md", "`--samples` is {analyze} unless said otherwise"),
+            Phrase("docs/cluster.md", "of a fixed size ({evaluated}, {verified} and {analyzed} samples)"),
+        ),
+    ),
+    "bytes of a picture": Figure(BUNDLED, (Phrase("examples/c_program/README.md", "A picture is {bytes} bytes"),)),
+    "versions": Figure(
+        LIMITS,
+        (
+            Phrase("README.md", "| ONNX Runtime {ort} | as exported |"),
+            Phrase("README.md", "| onnx ReferenceEvaluator {onnx} |"),
+            Phrase("README.md", "| onnxruntime-web {web} (WebAssembly, Node) |"),
+            Phrase("README.md", "| OpenVINO {openvino} (CPU) |"),
+            Phrase("README.md", "| Lava {lava}, Python"),
+            Phrase("docs/onnx.md", "| ONNX Runtime {ort}, CPU |"),
+            Phrase("docs/onnx.md", "| onnx ReferenceEvaluator {onnx} |"),
+            Phrase("docs/onnx.md", "| onnxruntime-web {web}, WebAssembly under Node |"),
+            Phrase("docs/onnx.md", "| OpenVINO {openvino}, CPU |"),
+            Phrase("docs/lava.md", "Lava's last release is {lava} and"),
         ),
     ),
 }
 
-#: Readers of files, as the fuzzer calls them.
-_READERS = (
-    *("artifact", "artifact-verified", "artifact-inspected", "artifact-page", "bench", "checkpoint", "checkpoint-torch", "checkpoint-published"),
-    *("graph", "graph-packed", "onnx", "onnx-reference", "onnx-step", "lava-graph", "c-code", "data", "event-bin", "event-dat", "event-aedat4"),
-    *("pictures", "batch", "idx", "golden", "shard", "settings"),
-)
-
-
-def _fuzzed(reader: str) -> Figure:
-    numbers = "{cases} | {refused} | {unchanged} | {other_numbers} | {wrongly_accepted} | {untyped} | {hang} | {crash}"
-    return Figure("tests/fuzz/test_fuzz.py", (Phrase("SECURITY.md", f"| `{reader}` | {numbers} |"),))
-
-
-_SECURITY = {
-    "kills": Figure(
-        "tests/faults/test_kills.py",
-        (
-            Phrase(
-                "SECURITY.md",
-                "{all} kills, {steps} of them at steps spread over the whole export and {moments} at random moments: {broken} broken outputs;",
-            ),
-        ),
-    ),
-    "kills of failing exports": Figure(
-        "tests/faults/test_kills.py", (Phrase("SECURITY.md", "{all} more while an earlier failure is replaced: {broken} |"),)
-    ),
-    **{f"fuzz: {reader}": _fuzzed(reader) for reader in _READERS},
-}
-
-FIGURES: dict[str, Figure] = {**_SIZES, **_ACCURACY, **_PARITY, **_ENERGY, **_TRUSTED, **_SECURITY}
+FIGURES: dict[str, Figure] = {**_SIZES, **_ACCURACY, **_PARITY, **_ENERGY, **_LIMITS, **TRUSTED}

@@ -76,7 +76,9 @@ def test_without_a_part_of_the_family(figures, pictures):
 
 
 def test_one_threshold_a_layer(figures, pictures):
-    by_channel, by_layer = (decisions(frozen("ds2ta-2-64", Quantization(thresholds=each)), pictures.images) for each in ("channel", "layer"))
+    by_channel, by_layer = (
+        decisions(frozen("ds2ta-2-64", Quantization(thresholds=each)), pictures.images) for each in ("channel", "layer")
+    )
     right, right_by_layer = by_channel == pictures.labels, by_layer == pictures.labels
     assert right.sum() == right_by_layer.sum()  # "either way", and as many "on each side only"
     only = int((right & ~right_by_layer).sum())

@@ -1,5 +1,6 @@
 """Sizes of the bundled networks, as the pages have them."""
 
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[to
 from ds2ta_deploy.c_code.footprint import footprint
 from ds2ta_deploy.c_code.program import build_program
 from ds2ta_deploy.checkpoints import load_checkpoint
+from ds2ta_deploy.exporters.lava.grouping import parts_of
 from ds2ta_deploy.exporters.onnx import to_onnx
 from ds2ta_deploy.freezing import freeze
+from ds2ta_deploy.graph.ops import OPS
+from ds2ta_deploy.graph.populations import group
 from ds2ta_deploy.graph.stepping import StepForm
 from ds2ta_deploy.models.build import build
 from ds2ta_deploy.models.presets import PRESETS
@@ -57,6 +61,10 @@ def test_what_the_c_code_takes(figures, graph):
     figures.check("C", operations=found.multiply_accumulates, **sizes)
 
 
+def test_a_picture_for_the_c_program(figures, checkpoint):
+    figures.check("bytes of a picture", bytes=prod(size or 1 for size in checkpoint.config.input_shape))
+
+
 def test_steps_that_a_decision_may_sum_up(figures, checkpoint, graph):
     loihi = freeze(quantize(checkpoint, Quantization(profile="loihi")))
     assert StepForm.of(graph).longest is None
@@ -66,6 +74,17 @@ def test_steps_that_a_decision_may_sum_up(figures, checkpoint, graph):
 def test_nodes_of_the_onnx_file(figures, graph):
     fused, inlined = (len(to_onnx(graph, inline=inline).graph.node) for inline in (False, True))
     figures.check("nodes", fused=fused, inlined=inlined)
+
+
+def test_kinds_of_ops(figures):
+    figures.check("kinds of ops", kinds=len(OPS))
+
+
+def test_processes_on_lava(figures, checkpoint, stream_graph):
+    bundled = freeze(quantize(checkpoint, Quantization(profile="loihi")))
+    figures.check(
+        "lava: processes", bundled=len(parts_of(bundled)), populations=len(group(stream_graph)), leaves=len(parts_of(stream_graph))
+    )
 
 
 def test_a_bias_that_lavas_neuron_cannot_hold(figures, checkpoint):

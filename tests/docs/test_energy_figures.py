@@ -23,8 +23,14 @@ def test_the_papers_table(figures):
     assert least < PAPER_ACCUMULATE * PAPER_OPERATIONS / 1000 < most
     figures.check(
         "what the paper's table says",
-        **{"least": least, "most": most, "operations": PAPER_OPERATIONS, "accumulate": PAPER_ACCUMULATE, "float32": FLOAT.accumulate},
-        **{"other": round((least + most) / 2 / FLOAT.accumulate * 1000, -2), "third": rows[2].saving_unrounded, "printed": rows[2].saving},
+        least=least,
+        most=most,
+        operations=PAPER_OPERATIONS,
+        accumulate=PAPER_ACCUMULATE,
+        float32=FLOAT.accumulate,
+        other=round((least + most) / 2 / FLOAT.accumulate * 1000, -2),
+        third=rows[2].saving_unrounded,
+        printed=rows[2].saving,
     )
 
 

@@ -84,7 +84,8 @@ def test_changed_integers_of_the_bundled_network_are_caught(bundled, shown, figu
 
 
 @pytest.mark.parametrize(
-    ("kind", "every"), [pytest.param(kind, every, marks=mark) for every, mark in ((12, pytest.mark.slow), (4, pytest.mark.long)) for kind in TARGETS]
+    ("kind", "every"),
+    [pytest.param(kind, every, marks=mark) for every, mark in ((12, pytest.mark.slow), (4, pytest.mark.long)) for kind in TARGETS],
 )
 def test_structural_faults_in_the_bundled_network_are_caught(bundled, shown, figures, kind, every):
     artifact, pictures = bundled
