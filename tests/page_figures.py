@@ -111,8 +111,8 @@ _ACCURACY = {
     "events": Figure(
         ACCURACY,
         (
-            Phrase("examples/events/README.md", "| float, PyTorch (`ds2ta eval mine.safetensors …`) | {floating:.2f} % |"),
-            Phrase("examples/events/README.md", "| integers (`ds2ta eval mine …`) | {integers:.2f} % |"),
+            Phrase("examples/events/README.md", "| float, PyTorch | {floating:.2f} % |"),
+            Phrase("examples/events/README.md", "| integers | {integers:.2f} % |"),
             Phrase("examples/events/README.md", "300 ms, {events:,.0f} events on average in the first 100"),
         ),
     ),
