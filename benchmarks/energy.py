@@ -6,7 +6,8 @@ python -m benchmarks.energy networks examples/fashion_mnist/*.safetensors --data
 Both print a Markdown table. Counts come from running the integers; energy is counts times constants (docs/energy.md).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -30,9 +31,30 @@ def main() -> None:
     """Print tables of operations and energy."""
 
 
+@dataclass(frozen=True)
+class Network:
+    """What was measured of one network.
+
+    Attributes:
+        name: of its checkpoint.
+        top1: right decisions of the integers, in percent.
+        report: operations and sparsities.
+
+    """
+
+    name: str
+    top1: float
+    report: EnergyReport
+
+
 @main.command()
 def paper() -> None:
     """Print Table 3 of the paper, computed from its sparsities."""
+    click.echo(table_of_paper(), nl=False)
+
+
+def table_of_paper() -> str:
+    """Return Table 3 of the paper, computed from its sparsities, in Markdown."""
     heads = ("block", "sparsity, baseline", "sparsity, denoised", "energy, baseline", "energy, denoised", "saved", "by sparsity alone")
     lines = [
         (
@@ -44,7 +66,7 @@ def paper() -> None:
         )
         for row in paper_table()
     ]
-    print_markdown(heads, lines)
+    return markdown(heads, lines)
 
 
 @main.command()
@@ -53,16 +75,23 @@ def paper() -> None:
 @click.option("--samples", type=click.IntRange(1), default=1000, show_default=True, help="How many of them.")
 def networks(checkpoints: tuple[Path, ...], data: Path, samples: int) -> None:
     """Print a line a checkpoint: top-1 in integers, what its maps hold, what it does for one sample."""
+    click.echo(table_of_networks([measure(path, data, samples) for path in checkpoints]), nl=False)
+
+
+def measure(path: Path, data: Path, samples: int) -> Network:
+    """Run the integers of a checkpoint on the first so many samples and count what they do."""
+    graph = freeze(quantize(load_checkpoint(path)))
+    chosen = first_samples(read_data(data), samples, graph.input_type.shape.index(None))
+    return Network(path.stem, top1(graph, chosen), measure_energy(graph, chosen.images))
+
+
+def table_of_networks(measured: Sequence[Network]) -> str:
+    """Return a line a network, in Markdown."""
     heads = (
         *("network", "top-1", "silent", "map sparsity by block", "behind the denoiser", "A V by map, nJ"),
         *("effective ACs", "effective MACs", "window additions", *(f"energy, {name}, nJ" for name in CONSTANTS)),
     )
-    lines = []
-    for path in checkpoints:
-        graph = freeze(quantize(load_checkpoint(path)))
-        chosen = first_samples(read_data(data), samples, graph.input_type.shape.index(None))
-        lines.append((path.stem, f"{top1(graph, chosen):.2f} %", *_cells(measure_energy(graph, chosen.images))))
-    print_markdown(heads, lines)
+    return markdown(heads, [(network.name, f"{network.top1:.2f} %", *_cells(network.report)) for network in measured])
 
 
 def top1(graph: Graph, data: Labelled) -> float:
@@ -87,11 +116,10 @@ def _cells(report: EnergyReport) -> list[str]:
     ]
 
 
-def print_markdown(heads: Iterable[str], lines: Iterable[Iterable[str]]) -> None:
-    """Print a Markdown table."""
+def markdown(heads: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table."""
     heads = list(heads)
-    for cells in (heads, ["---"] * len(heads), *lines):
-        click.echo(f"| {' | '.join(cells)} |")
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (heads, ["---"] * len(heads), *lines))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ sys.path.insert(0, str(Path(__file__).parent))  # `import builders`, whichever w
 
 import builders
 import family_configs
+import page_figures
 import stream_graph as stream_builder
+from figures import Figures
 from lava_support import Leftovers
 
 from ds2ta_deploy.graph.graph import Graph
@@ -28,6 +30,17 @@ from ds2ta_deploy.models.families import Ds2taConfig
 # The same examples on every machine and in every run: a failure in CI can be repeated at the desk.
 settings.register_profile("ds2ta", deadline=None, derandomize=True, database=None, max_examples=40)
 settings.load_profile("ds2ta")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that brings the pages up to date."""
+    parser.addoption("--write-figures", action="store_true", help="put measured figures into the pages instead of comparing them")
+
+
+@pytest.fixture(scope="session")
+def figures(request: pytest.FixtureRequest) -> Figures:
+    """Return what compares measured numbers with those on the pages."""
+    return Figures(page_figures.FIGURES, writing=request.config.getoption("--write-figures"))
 
 
 @pytest.fixture(scope="session")

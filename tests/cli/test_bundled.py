@@ -76,10 +76,13 @@ def test_exporting_verifies_on_what_users_deploy_on(cli, exported):
 
 
 @pytest.mark.parametrize("values", ["populations", "all"])
-def test_all_runtimes_compute_the_same_integers(cli, exported, values):
+def test_all_runtimes_compute_the_same_integers(cli, exported, figures, values):
     shown = cli("verify", exported, "--checkpoint", CHECKPOINT, "--values", values, "--json")
     assert shown.code == 0
     assert_parity(shown.data, ["reference", *COMPARED, "golden"])
+    if values == "populations":
+        rates = shown.data["firing_rates"].values()
+        figures.check("firing rates", least=100 * min(rates), most=100 * max(rates))
 
 
 def test_with_the_functions_expanded_too(cli, tmp_path):
@@ -135,17 +138,19 @@ def test_the_file_is_small_and_whole(exported):
 
 
 @needs_lava
-def test_on_lava_with_the_shortest_command(cli, tmp_path, leftovers):
+def test_on_lava_with_the_shortest_command(cli, tmp_path, leftovers, figures):
     shown = cli("export", CHECKPOINT, "--target", "lava", "-o", tmp_path / "out", "--json")
     assert shown.code == 0
     assert_parity(shown.data["parity"], ["reference", "lava", "lava-stepper"])
+    (on_lava,) = (result for result in shown.data["parity"]["runtimes"] if result["runtime"] == "lava")
+    figures.check("integers on Lava", integers=on_lava["integers"], different=on_lava["different"])
     again = cli("verify", tmp_path / "out", "--runtime", "lava", "--json").data
     assert [(result["runtime"], result["different"]) for result in again["runtimes"]] == [("lava", 0), ("golden", 0)]
     assert min(result["integers"] for result in again["runtimes"]) >= ENOUGH
 
 
 @needs_lava
-def test_on_lavas_own_processes(cli, tmp_path, leftovers):
+def test_on_lavas_own_processes(cli, tmp_path, leftovers, figures):
     arguments = ["--target", "lava", "--lowering", "stock", "--thresholds", "layer", "--samples", 32, "--values", "all"]
     data = cli("export", CHECKPOINT, *arguments, "-o", tmp_path / "out", "--json").data
     stock = data["lowering"]["stock"]
@@ -156,6 +161,7 @@ def test_on_lavas_own_processes(cli, tmp_path, leftovers):
     compared = {result["runtime"]: result for result in data["parity"]["runtimes"]}
     assert {name: result["different"] for name, result in compared.items()} == {"reference": 0, "lava": 0, "lava-stepper": 0}
     assert compared["lava"]["values"] == compared["lava-stepper"]["values"] - 3 * len(stock)
+    figures.check("integers on Lava's own processes", integers=compared["lava"]["integers"], different=compared["lava"]["different"])
 
 
 @pytest.mark.parametrize("family", ["spikformer", "statten"])
@@ -169,13 +175,14 @@ def test_trained_networks_of_other_families(cli, tmp_path, leftovers, family):
 
 
 @pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason=f"needs {FASHION_MNIST}: Debian's package dataset-fashion-mnist")
-def test_ten_thousand_test_pictures_in_float_and_in_integers(cli, exported):
+def test_ten_thousand_test_pictures_in_float_and_in_integers(cli, exported, figures):
     floating = cli("eval", CHECKPOINT, "--data", FASHION_MNIST, "--json").data
     integer = cli("eval", exported, "--data", FASHION_MNIST, "--json").data
     assert (floating["runtime"], integer["runtime"]) == ("torch-float", "onnxruntime")
     assert floating["samples"] == integer["samples"] == 10_000
     assert floating["top1_percent"] >= 88.0
     assert abs(floating["top1_percent"] - integer["top1_percent"]) <= 1.0
+    figures.check("top-1 in float", percent=floating["top1_percent"])
 
 
 @pytest.mark.parametrize("optimisation", ["-O0", "-O3"])

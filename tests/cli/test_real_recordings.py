@@ -44,7 +44,7 @@ def test_every_event_is_read(recording):
 
 
 @pytest.mark.slow
-def test_from_the_file_to_logits_on_every_runtime(cli, tmp_path, leftovers, recording):
+def test_from_the_file_to_logits_on_every_runtime(cli, tmp_path, leftovers, figures, recording):
     """Random weights that fire on this very recording; compared is what passes between populations."""
     checkpoint = tmp_path / "network.safetensors"
     save_checkpoint(random_network(CONFIG, pixels=read_inputs(recording, CONFIG.input_shape).images), checkpoint)
@@ -56,7 +56,7 @@ def test_from_the_file_to_logits_on_every_runtime(cli, tmp_path, leftovers, reco
     assert {"reference", STEPPED, *available_runtimes("all", with_checkpoint=False)} == {result["runtime"] for result in parity["runtimes"]}
     for result in parity["runtimes"]:
         assert result["different"] == 0
-        assert result["integers"] > 10**7
+        figures.check(f"recording: {recording.name}", events=RECORDINGS[recording.name][2], integers=result["integers"], different=0)
     assert len(parity["firing_rates"]) == 19
     assert all(0.005 < rate < 0.95 for rate in parity["firing_rates"].values()), parity["firing_rates"]
     decided = cli("run", tmp_path / "out", "--inputs", recording, "--runtime", "onnxruntime", "--json").data

@@ -1,8 +1,10 @@
 """The bundled network on emulated microcontrollers. Minutes on a slow machine, and not installed everywhere."""
 
 import importlib.util
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from builders import build_small_graph, small_inputs
 from c_support import write
@@ -43,3 +45,21 @@ def test_the_small_network_passes_and_a_changed_one_is_named(tmp_path, board):
     result, said = boards.emulate(board, boards.build(board, code, tmp_path))
     assert result == 1
     assert said.startswith("FAIL patch.position.product: differs (its checksum)\n")
+
+
+@pytest.mark.parametrize("board", boards.BOARDS, ids=lambda board: board.name)
+def test_the_code_of_the_bundled_network_is_as_large_as_the_page_says(tmp_path, figures, board):
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
+    from ds2ta_deploy.checkpoints import load_checkpoint
+    from ds2ta_deploy.freezing import freeze
+    from ds2ta_deploy.quantization import quantize
+
+    if board.missing:
+        pytest.skip(f"{' and '.join(board.missing)} not installed: bash examples/boards/install.sh")
+    version = subprocess.run([f"{board.prefix}gcc", "-dumpversion"], capture_output=True, text=True, check=True).stdout
+    if version.split(".")[0] != "12":
+        pytest.skip(f"needs GCC 12, whose code the page has; this is {version.strip()}")
+    model = load_checkpoint(BOARDS.parent / "fashion_mnist" / "ds2ta-2-64.safetensors")
+    pixels = np.zeros((1, *model.config.input_shape[1:]), np.uint8)
+    found = boards.sizes(board, write(to_c(freeze(quantize(model)), pixels), tmp_path), tmp_path)
+    figures.check(f"C: code, {board.name}", code=found["code"])

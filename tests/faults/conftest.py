@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import builders
 import pytest
-from faults.inputs import exciting_inputs
+from faults.inputs import POOL, exciting_inputs
 from faults.score import Score
 from support import frozen
 
@@ -12,9 +12,6 @@ from ds2ta_deploy.artifact import Artifact
 from ds2ta_deploy.exporting import export
 
 _TABLES = pytest.StashKey[list[str]]()
-
-#: Random pictures among which those are looked for that bring a membrane to its threshold.
-POOL = 2000
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,9 @@ from ds2ta_deploy.graph import ops
 from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
 
+#: Random pictures among which those are looked for that bring a membrane to its threshold.
+POOL = 2000
+
 
 def exciting_inputs(graph: Graph, pool: int, seed: int = 0) -> NDArray[np.uint8]:
     """Return uint8 pictures ``[B, H, W, C]``: all 256 pixels, the first layer's thresholds met, and those of the others.

@@ -66,6 +66,14 @@ class Score:
         """The sum of all rows."""
         return Row(*(sum(getattr(row, name) for row in self.rows.values()) for name in Row.__dataclass_fields__))
 
+    @property
+    def figures(self) -> dict[str, int | float]:
+        """The sum of all rows, as the pages show it."""
+        row, unexcited = self.total, sum(map(len, self.unexcited.values()))
+        share = 100 * (row.all + row.equivalent) / row.faults
+        found = {"tried": row.faults, "caught": row.all, "refused": row.refused, "by_spikes": row.populations}
+        return {**found, "equivalent": row.equivalent, "unexcited": unexcited, "score": share}
+
     def table(self, title: str) -> str:
         """Return the score as text, a row a kind of fault."""
         lines = ["", title, f"{'fault':24}{'tried':>8}{'caught':>8}{'by spikes':>11}{'refused':>9}{'equivalent':>12}{'score':>9}"]

@@ -10,7 +10,7 @@ import builders
 import numpy as np
 import pytest
 from faults.catalogue import Fault, bit_flips, off_by_one, with_element, with_fields
-from faults.inputs import exciting_inputs
+from faults.inputs import POOL, exciting_inputs
 from faults.reasons import equivalent, leaks_whole
 from faults.score import Score, score_data, score_structural
 from faults.step_target import StepFile
@@ -58,21 +58,23 @@ def test_changed_integers_are_caught(excited, shown, kind, each, flips):
 
 
 @pytest.mark.parametrize(
-    ("kind", "every"),
+    ("kind", "every", "figure"),
     [
-        (GraphFile, 1),
-        (LavaGraph, 1),
-        (OnnxFile, 4),
-        pytest.param(StepFile, 5, marks=pytest.mark.long),
-        pytest.param(OnnxFile, 1, marks=pytest.mark.long, id="OnnxFile-all"),
+        (GraphFile, 1, "graph.safetensors, structure"),
+        (LavaGraph, 1, "lava, structure"),
+        (OnnxFile, 4, None),
+        pytest.param(StepFile, 5, None, marks=pytest.mark.long),
+        pytest.param(OnnxFile, 1, "model.onnx, structure", marks=pytest.mark.slow),
     ],
 )
-def test_structural_faults_are_caught(excited, shown, kind, every):
+def test_structural_faults_are_caught(excited, shown, figures, kind, every, figure):
     target = kind(excited(False))
     score = shown(score_structural(target, every), f"{target.name}: structure")
     assert_explained(score, 90 // every)
     assert score.unexcited == {}
     assert {"> for >=", "dropped residual", "shift ±1", "swapped heads", "window ±1"} <= set(score.rows)
+    if figure is not None:
+        figures.check(f"faults: {figure}", **score.figures)
 
 
 @pytest.fixture(scope="module")
@@ -102,30 +104,64 @@ def test_faults_in_a_stream_are_caught(excited_stream, shown, kind, every, least
         assert score.total.faults >= (least if score is structure else 3)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
-    ("kind", "each", "least"), [(GraphFile, 10**9, 1900), (LavaGraph, 10**9, 1900), (OnnxFile, 48, 600), (CFile, 10**9, 1900)]
+    ("kind", "each", "least", "figure"),
+    [
+        pytest.param(GraphFile, 10**9, 1900, "graph.safetensors, off by one", marks=pytest.mark.slow),
+        pytest.param(OnnxFile, 12, 200, "model.onnx, off by one", marks=pytest.mark.slow),
+        pytest.param(LavaGraph, 12, 200, "lava, off by one", marks=pytest.mark.slow),
+        pytest.param(OnnxFile, 48, 600, None, marks=pytest.mark.long),
+        *(pytest.param(kind, 10**9, 1900, None, marks=pytest.mark.long) for kind in (LavaGraph, CFile)),
+    ],
 )
-def test_integers_off_by_one_are_caught(excited, shown, kind, each, least):
-    """Every integer of the graph; of the ONNX file, whose sessions take longer to open, up to 48 of each tensor."""
+def test_integers_off_by_one_are_caught(excited, shown, figures, kind, each, least, figure):
+    """Every integer of the graph; of the other files up to so many of each tensor, all in the long tests, but for the ONNX file's."""
     target = kind(excited(False))
-    assert_explained(shown(score_data(target, off_by_one(target.tensors, each, seed=1)), f"{target.name}: off by one"), least)
+    score = shown(score_data(target, off_by_one(target.tensors, each, seed=1)), f"{target.name}: off by one")
+    assert_explained(score, least)
+    if figure is not None:
+        figures.check(f"faults: {figure}", **score.figures)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("kind", [*TARGETS, CFile])
-def test_a_thousand_flipped_bits_are_caught(excited, shown, kind):
+@pytest.mark.parametrize(
+    ("kind", "count", "figure"),
+    [
+        *(pytest.param(kind, 300, f"{kind.name}, flipped bits", marks=pytest.mark.slow) for kind in TARGETS),
+        *(pytest.param(kind, 1000, None, marks=pytest.mark.long) for kind in (*TARGETS, CFile)),
+    ],
+)
+def test_flipped_bits_are_caught(excited, shown, figures, kind, count, figure):
     target = kind(excited(False))
-    assert_explained(shown(score_data(target, bit_flips(target.tensors, 1000, seed=1)), f"{target.name}: flipped bits"), 1000)
+    score = shown(score_data(target, bit_flips(target.tensors, count, seed=1)), f"{target.name}: flipped bits")
+    assert_explained(score, count)
+    if figure is not None:
+        figures.check(f"faults: {figure}", **score.figures)
 
 
-@pytest.mark.long
-def test_faults_in_every_node_of_an_expanded_file_are_caught(excited, shown):
+@pytest.mark.slow
+def test_faults_in_every_node_of_an_expanded_file_are_caught(excited, shown, figures):
     target = OnnxFile(excited(True))
     score = shown(score_structural(target, 1), f"{target.name}, functions expanded: structure")
     assert_explained(score, 200)
     assert score.rows["shift toward zero"].faults > 40
     assert score.rows["> for >="].faults > 40
+    figures.check("faults: model.onnx --inline, structure", **score.figures)
+
+
+@pytest.mark.slow
+def test_which_inputs_show_thresholds_that_are_off_by_one(excited, figures, tmp_path):
+    """As few random pictures as people may give, many, and those that are chosen for it."""
+    chosen = excited(False)
+    pictures = golden_inputs(chosen)
+    random = np.random.default_rng(0).integers(0, 256, (256, *pictures.shape[1:]), dtype=np.uint8)
+    caught = {}
+    for name, inputs in {"five": random[:5], "random": random, "most": pictures}.items():
+        target = GraphFile(export(chosen.graph, "onnx", tmp_path / name, inputs=inputs, runtimes=["onnxruntime"]))
+        thresholds = {place: tensor for place, tensor in target.tensors.items() if place.endswith("/threshold")}
+        caught[name] = score_data(target, off_by_one(thresholds, 10**9, seed=1)).figures
+    assert {found["tried"] for found in caught.values()} == {sum(tensor.size for tensor in thresholds.values())}
+    percent = {name: 100 * found["caught"] / found["tried"] for name, found in caught.items()}
+    figures.check("golden inputs", **percent, pictures=len(pictures), pool=POOL)
 
 
 @pytest.mark.parametrize("kind", [*TARGETS, CFile])

@@ -85,8 +85,9 @@ def test_a_few_kills_at_steps_all_over_an_export(victim, tmp_path, undisturbed):
 
 
 @pytest.mark.slow
-def test_200_kills(victim, tmp_path, undisturbed):
+def test_200_kills(victim, tmp_path, undisturbed, figures):
     kill_many(victim, tmp_path, undisturbed, 140, 60)
+    figures.check("kills", all=140 + 60, steps=140, moments=60, broken=0)
 
 
 def failing_kills(victim, tmp_path, count: int) -> None:
@@ -112,8 +113,9 @@ def test_a_few_kills_of_an_export_that_replaces_an_earlier_failure(victim, tmp_p
 
 
 @pytest.mark.slow
-def test_many_kills_of_an_export_that_replaces_an_earlier_failure(victim, tmp_path):
+def test_many_kills_of_an_export_that_replaces_an_earlier_failure(victim, tmp_path, figures):
     failing_kills(victim, tmp_path, 80)
+    figures.check("kills of failing exports", all=80, broken=0)
 
 
 # --- other faults that need a process of their own -------------------------------------------------------------------

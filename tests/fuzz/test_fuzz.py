@@ -21,6 +21,9 @@ CASES = 20
 #: The same for a reader that starts a process for each file, and gives it seconds of computing.
 FEWER = {"event-aedat4": 5}
 
+#: How many times as many the slow tests try: SECURITY.md has what became of them.
+MORE = 3
+
 READABLE = [name for name, reader in READERS.items() if reader.available]
 
 
@@ -40,6 +43,16 @@ def test_spoiled_files_are_refused_or_harmless(tmp_path, process, name):
         counts[column] += 1
     assert counts["refused"] >= cases // 5  # the spoiling spoils
     assert process.written == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", READABLE)
+def test_more_spoiled_files_whose_figures_the_page_has(tmp_path, process, figures, name):
+    campaign = Campaign(name, tmp_path, process)
+    cases = MORE * FEWER.get(name, CASES)
+    counts = Counter(campaign.run(case)[0] for case in range(cases))
+    assert not set(counts) & set(FAILURES), counts
+    figures.check(f"fuzz: {name}", cases=cases, **{column.replace(" ", "_"): counts[column] for column in COLUMNS})
 
 
 @pytest.mark.parametrize("name", READABLE)
