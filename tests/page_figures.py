@@ -239,4 +239,16 @@ _LIMITS = {
     ),
 }
 
-FIGURES: dict[str, Figure] = {**_SIZES, **_ACCURACY, **_PARITY, **_ENERGY, **_LIMITS, **TRUSTED}
+RECORDED = "tests/benchmarks/test_recorded.py"
+_SPEED = {
+    "benchmarks: peers": Figure(RECORDED, table="benchmarks/README.md"),
+    "benchmarks: scaling": Figure(RECORDED, table="benchmarks/README.md"),
+    "benchmarks: startup": Figure(RECORDED, table="benchmarks/README.md"),
+    "benchmarks: stepping": Figure(RECORDED, table="docs/native.md"),
+    "benchmarks, in short": Figure(
+        RECORDED,
+        (Phrase("README.md", "{integers:.1f} times stock ONNX Runtime on the same integers, {eager:.0f} times PyTorch, on one core"),),
+    ),
+}
+
+FIGURES: dict[str, Figure] = {**_SPEED, **_SIZES, **_ACCURACY, **_PARITY, **_ENERGY, **_LIMITS, **TRUSTED}
