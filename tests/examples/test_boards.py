@@ -1,9 +1,12 @@
 """The bundled network on emulated microcontrollers. Minutes on a slow machine, and not installed everywhere."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from block_marks import blocks_for
 from builders import build_small_graph, small_inputs
 from c_support import write
 
@@ -43,3 +46,17 @@ def test_the_small_network_passes_and_a_changed_one_is_named(tmp_path, board):
     result, said = boards.emulate(board, boards.build(board, code, tmp_path))
     assert result == 1
     assert said.startswith("FAIL patch.position.product: differs (its checksum)\n")
+
+
+def test_the_bundled_network_needs_what_the_page_says(tmp_path):
+    """What `make boards` runs."""
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
+    for board in boards.BOARDS:
+        if board.missing:
+            pytest.skip(f"{' and '.join(board.missing)} not installed: bash examples/boards/install.sh")
+    out, checkpoint = tmp_path / "out", BOARDS.parent / "fashion_mnist" / "ds2ta-2-64.safetensors"
+    export = [sys.executable, "-m", "ds2ta_deploy.cli.main", "export", checkpoint, "--target", "c", "--samples", "8", "-o", out]
+    subprocess.run(export, check=True, capture_output=True)
+    done = subprocess.run([sys.executable, BOARDS / "run.py", out / "c"], capture_output=True, text=True, check=True)
+    (block,) = blocks_for("docs/c.md", __file__)
+    assert done.stdout == block.text

@@ -1,11 +1,13 @@
 """A few hundred cases of the long run, ``make fuzz``, and what must hold for its figures to mean something."""
 
 import random
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from block_marks import blocks_for
 from fuzz.contained import Contained
 from fuzz.readers import READERS
 from fuzz.run import COLUMNS, FAILURES, Campaign
@@ -30,6 +32,18 @@ def process():
         yield contained
 
 
+def tabled():
+    """Return reader -> the row of the table on the page, which has these cases, by column."""
+    (block,) = blocks_for("SECURITY.md", __file__)
+    heads, *rows = [re.split(r"  +", line) for line in block.text.splitlines()]
+    assert heads == ["reader", "cases", *COLUMNS]
+    return {name: dict(zip(heads[1:], map(int, row), strict=True)) for name, *row in rows}
+
+
+def test_the_page_has_every_reader():
+    assert list(tabled()) == list(READERS)
+
+
 @pytest.mark.parametrize("name", READABLE)
 def test_spoiled_files_are_refused_or_harmless(tmp_path, process, name):
     campaign, counts = Campaign(name, tmp_path, process), Counter()
@@ -39,6 +53,7 @@ def test_spoiled_files_are_refused_or_harmless(tmp_path, process, name):
         assert column not in FAILURES, f"{name} --case {case}: {found}"
         counts[column] += 1
     assert counts["refused"] >= cases // 5  # the spoiling spoils
+    assert tabled()[name] == {"cases": cases, **{column: counts[column] for column in COLUMNS}}
     assert process.written == []
 
 
