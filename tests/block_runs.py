@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -118,10 +119,8 @@ class PageRun:
             try:
                 process.communicate(text, timeout=HUNG)
             finally:
-                try:
+                with suppress(ProcessLookupError):  # nothing was left running
                     os.killpg(process.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass  # nothing was left running
                 process.wait()
             said.seek(0)
             return process.returncode, said.read()

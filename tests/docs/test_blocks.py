@@ -100,7 +100,10 @@ def test_marks_that_are_understood(mark, language, text):
         ("<!-- run -->\n", "sh", "true\n", "no mark"),
         ("<!-- run -->", "toml", "a = 1\n", "not with 'toml'"),
         ("<!-- run -->", "", "true\n", "not with ''"),
-        ("<!-- run: -->", "sh", "true\n", "no mark|not understood"),
+        ("<!-- run: -->", "sh", "true\n", "no mark"),
+        ("<!-- run:  -->", "sh", "true\n", "no mark"),
+        ('<!-- run: lava"1" for "2" -->', "sh", "2\n", "not understood"),
+        ("<!-- run: lava; -->", "sh", "2\n", "not understood"),
         ("<!-- run: Lava -->", "sh", "true\n", "not understood"),
         ('<!-- run: "1" for "2" -->', "sh", "true\n", "'2' does not occur"),
         ("<!-- prints -->", "console", "1\n", "behind a block that is run"),
@@ -196,7 +199,11 @@ def test_a_session_is_cut_at_its_commands():
 
 
 def test_what_a_page_makes_it_is_not_given():
-    assert names_for("ds2ta-export ckpt.safetensors -o OUT\nds2ta run OUT --inputs pictures.npz\n").keys() == {"ckpt.safetensors", "pictures.npz"}
+    commands = "ds2ta-export ckpt.safetensors -o OUT\nds2ta run OUT --inputs pictures.npz\n"
+    assert names_for(commands).keys() == {
+        "ckpt.safetensors",
+        "pictures.npz",
+    }
     assert names_for("ds2ta run OUT --inputs recording.dat") == {"recording.dat": "recording.dat", "OUT": "OUT of events"}
     assert names_for('onnx.load("OUT/model.onnx")') == {"OUT": "OUT"}
     assert set(names_for('onnx.load("model.onnx")')) == {"model.onnx"} <= set(MAKERS)
