@@ -95,11 +95,10 @@ class Block:
 
     @property
     def executed(self) -> str:
-        """Its text with the changes that the mark declares."""
-        text = self.text
-        for new, old in self.changes:
-            text = text.replace(old, new)
-        return text
+        """Its text with the changes that the mark declares, of those that fit a place the first; no change changes another."""
+        changes = {old: new for new, old in reversed(self.changes)}
+        olds = "|".join(re.escape(old) for _, old in self.changes)
+        return re.sub(olds, lambda found: changes[found[0]], self.text) if olds else self.text
 
     def commands(self) -> Iterator[str]:
         """Yield the command lines of a ``sh`` or ``console`` block, continued lines joined, comments left in."""

@@ -194,6 +194,16 @@ def test_what_is_printed_is_compared(shown, printed, same):
     assert (differences(shown, printed) == "") is same
 
 
+def test_changes_are_made_at_once_and_the_first_that_fits_counts():
+    (block,) = read(
+        page_with(
+            '<!-- run: "data -o" for "/usr/data -o", "few" for "/usr/data", "2" for "1", "1" for "2" -->',
+            text="a /usr/data -o 1\nb /usr/data 2\n",
+        )
+    )
+    assert block.executed == "a data -o 2\nb few 1\n"
+
+
 def test_a_session_is_cut_at_its_commands():
     assert exchanges("$ one\n1\n\n$ two\n$ three\n3\n") == [("one", "1\n\n"), ("two", ""), ("three", "3\n")]
 
