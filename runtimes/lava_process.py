@@ -59,13 +59,14 @@ class LavaStepperRuntime(Runtime):
         Args:
             directory: the artifact's ``lava``.
             graph: tells inputs, values and shapes.
-            python: interpreter to run it with; this one by default.
+            python: interpreter to run it with, a path or the name of a program; this one by default.
             deadline: seconds after which a run is given up; by default, enough for the number of time steps.
 
         """
         self._directory = directory
         self._graph = graph
-        self._python = Path(sys.executable) if python is None else python
+        python = Path(sys.executable) if python is None else python
+        self._python = python.absolute() if len(python.parts) > 1 else python  # it is started in another directory
         self._deadline = deadline
 
     @classmethod

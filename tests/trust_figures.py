@@ -1,4 +1,4 @@
-"""Figures of docs/trust.md and SECURITY.md: faults that verification notices, spoiled files that readers refuse, killed exports."""
+"""Figures of docs/trust.md and SECURITY.md: faults that verification notices, killed exports."""
 
 from figures import Figure, Phrase
 
@@ -42,40 +42,6 @@ _FAULTS_FOUND = {
     ),
 }
 
-#: Readers of files, as the fuzzer calls them.
-_READERS = (
-    *(
-        "artifact",
-        "artifact-verified",
-        "artifact-inspected",
-        "artifact-page",
-        "bench",
-        "checkpoint",
-        "checkpoint-torch",
-        "checkpoint-published",
-    ),
-    *(
-        "graph",
-        "graph-packed",
-        "onnx",
-        "onnx-reference",
-        "onnx-step",
-        "lava-graph",
-        "c-code",
-        "data",
-        "event-bin",
-        "event-dat",
-        "event-aedat4",
-    ),
-    *("pictures", "batch", "idx", "golden", "shard", "settings"),
-)
-
-
-def _fuzzed(reader: str) -> Figure:
-    numbers = "{cases} | {refused} | {unchanged} | {other_numbers} | {wrongly_accepted} | {untyped} | {hang} | {crash}"
-    return Figure("tests/fuzz/test_fuzz.py", (Phrase("SECURITY.md", f"| `{reader}` | {numbers} |"),))
-
-
 _SECURITY = {
     "kills": Figure(
         "tests/faults/test_kills.py",
@@ -89,7 +55,6 @@ _SECURITY = {
     "kills of failing exports": Figure(
         "tests/faults/test_kills.py", (Phrase("SECURITY.md", "{all} more while an earlier failure is replaced: {broken} |"),)
     ),
-    **{f"fuzz: {reader}": _fuzzed(reader) for reader in _READERS},
 }
 
 TRUSTED: dict[str, Figure] = {**_FAULTS_FOUND, **_SECURITY}

@@ -1,6 +1,5 @@
 """The C code as a firmware calls it, one frame after the other: a driver that does as it is told, compared with the graph."""
 
-import re
 import signal
 import subprocess
 from dataclasses import dataclass, replace
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from block_marks import blocks_for
 from builders import STEPS, assert_fires, build_small_graph, small_inputs, trace_of
 from c_support import SANITIZE, STRICT, different
 from step_support import assert_resumes, assert_steps_are_the_sequence, frames_for
@@ -23,8 +23,6 @@ from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.stepping import over_frames, readout_of
 from ds2ta_deploy.runtimes.c_program import CRuntime
 from ds2ta_deploy.runtimes.c_stepper import CStepper
-
-DOCUMENT = Path(__file__).parents[2] / "docs" / "c.md"
 
 OK, END, SUM_FULL, NO_FRAME = range(4)
 
@@ -257,6 +255,11 @@ def test_a_picture_that_is_shown_once():
 # --- the documentation -----------------------------------------------------------------------------------------------
 
 
+def documented():
+    """Return the programs of docs/c.md: the calls in short, and a main loop."""
+    return [block.text for block in blocks_for("docs/c.md", __file__)]
+
+
 #: What the documented main loop asks of the firmware around it.
 _AROUND = """
 #include "model.h"
@@ -277,11 +280,54 @@ void decided(uint32_t best)
 """
 
 
+#: What stands around the calls in short: a picture from standard input, its frames again as a stream, and logits shown.
+_BEFORE = """
+#include <stdio.h>
+static uint8_t picture[DS2TA_FRAME_SIZE * DS2TA_TIME_STEPS];
+static uint32_t taken;
+static const uint8_t *next_frame(void)
+{
+    return (taken < DS2TA_TIME_STEPS) ? &picture[DS2TA_FRAME_SIZE * taken++] : NULL;
+}
+static void show(void)
+{
+    for (uint32_t c = 0u; c < DS2TA_CLASSES; c++) {
+        printf("%d ", (int)logits[c]);
+    }
+}
+#define frame next_frame()
+#define ds2ta_run(state, input, found) (ds2ta_run)(state, input, found), show()
+#define ds2ta_logits(state, found) (ds2ta_logits)(state, found), show()
+int main(void)
+{
+    if (fread(picture, sizeof picture, 1, stdin) != 1) {
+        return 1;
+    }
+"""
+
+
+def test_the_calls_of_the_documentation(tmp_path):
+    """The whole sample at once, then its frames one by one: the logits behind the last are the same."""
+    program, (code, _) = program_of("small", still=False), documented()
+    calls = code.index("ds2ta_run(")
+    text = f"{code[:calls]}{_BEFORE}{code[calls:]}return 0;\n}}\n"
+    for file, data in {**files_of(program), "main.c": text.encode()}.items():
+        (tmp_path / file).write_bytes(data)
+    subprocess.run(["cc", *STRICT, *SANITIZE, *sorted(tmp_path.glob("*.c")), "-o", tmp_path / "calls"], check=True)
+    inputs = small_inputs(still=False)[:, :1]
+    done = subprocess.run([tmp_path / "calls"], input=inputs.tobytes(), capture_output=True, check=True)
+    logits = np.array(done.stdout.split(), np.int64).reshape(1 + STEPS, -1)
+    trace = trace_of(program.graph, inputs)
+    assert_fires(trace)
+    assert (logits[[0, -1]] == trace[program.graph.output][0]).all()
+    assert (logits[1] != logits[-1]).any()
+
+
 @pytest.mark.parametrize("name", ["small", "stream"])
 def test_the_main_loop_of_the_documentation(name, tmp_path):
     """It compiles as it stands, decides every T steps, and begins again where the proof ends."""
     program = program_of(name, still=False)
-    (code,) = [block for block in re.findall(r"```c\n(.*?)```", DOCUMENT.read_text(), re.DOTALL) if "int main" in block]
+    _, code = documented()
     for file, data in {**files_of(program), "main.c": code.encode(), "around.c": _AROUND.encode()}.items():
         (tmp_path / file).write_bytes(data)
     subprocess.run(["cc", *STRICT, *SANITIZE, *sorted(tmp_path.glob("*.c")), "-o", tmp_path / "loop"], check=True)

@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
 
+from block_marks import blocks_for
 from lava_support import needs_lava
 from support import COMPARED, STEPPED, copy_artifact, files_of, one_more, rewrite
 
@@ -53,6 +54,13 @@ def exported(tmp_path_factory):
     out = tmp_path_factory.mktemp("bundled") / "out"
     assert run(group, ["export", str(CHECKPOINT), "--target", "onnx", "--inputs", str(PICTURES), "-o", str(out)], "ds2ta") == 0
     return out
+
+
+def test_values_have_the_names_that_the_page_lists(exported):
+    (block,) = blocks_for("docs/onnx.md", __file__)
+    names = block.text.split()
+    assert len(names) > 8
+    assert [name for name in names if name not in Artifact.open(exported).graph.types] == []
 
 
 def assert_parity(data, names, samples=256):

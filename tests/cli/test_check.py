@@ -2,6 +2,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
 
+from block_marks import blocks_for
 from builders import tiny_config
 from support import names_in
 
@@ -117,4 +118,5 @@ def test_without_pytorch_it_says_the_command(cli, tiny_checkpoint, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
     shown = cli("check", tiny_checkpoint)
     assert shown.is_error(5, "DS2TA-401")
-    assert "pip install 'ds2ta-deploy[torch]'" in shown.err
+    (block,) = blocks_for("docs/start.md", __file__)
+    assert shown.err == block.text

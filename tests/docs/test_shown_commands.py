@@ -2,35 +2,23 @@
 
 import re
 import shlex
-from pathlib import Path
 
 import click
 import pytest
+from block_marks import PAGES, ROOT, blocks_of
 
 from ds2ta_deploy.cli.main import group
-
-ROOT = Path(__file__).parents[2]
-PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md")),
-    *sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "commands.md"),
-    *sorted((ROOT / "examples").glob("*/README.md")),
-]
-
-_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 #: What ends a command in a line of a shell.
 _ENDS = {"|", ">", "<", ">>", "2>", "&&", ";", "#"}
 
 
 def shown(page):
-    """Return the commands of a page, as words; `$` before one and what the shell does behind it are left out."""
+    """Return the commands of a page, as words; what the shell does behind one is left out."""
     found = []
-    for language, block in _BLOCK.findall(page.read_text()):
-        if language not in {"", "sh", "bash"}:
-            continue
-        for line in block.replace("\\\n", " ").splitlines():
-            text = line.strip().removeprefix("$ ")
-            for part in re.split(r"\s(?:\||&&)\s", text):
+    for block in blocks_of(page):
+        for line in block.commands():
+            for part in re.split(r"\s(?:\||&&)\s", line):
                 if re.match(r"(ds2ta|ds2ta-export|make|python) \S", part.strip()):
                     words = shlex.split(part, comments=True)
                     end = next((place for place, word in enumerate(words) if word in _ENDS), len(words))
@@ -53,7 +41,7 @@ def parse(words):
     return command
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_shows_exists(page):
     for words in shown(page):
         match words:
@@ -66,14 +54,14 @@ def test_what_a_page_shows_exists(page):
                 assert module.startswith(("benchmarks.", "fuzz.", "ds2ta_lava", "http.server")), words
                 assert not module.startswith("benchmarks.") or (ROOT / f"{module.replace('.', '/')}.py").is_file(), words
             case ["python", script, *_]:
-                assert script.startswith("-") or (ROOT / script).is_file() or (page.parent / script).is_file(), words
+                assert script.startswith("-") or (ROOT / script).is_file() or (ROOT / page).with_name(script).is_file(), words
             case _:
                 parse(words)
 
 
 def test_commands_are_found():
     assert sum(len(shown(page)) for page in PAGES) > 80
-    assert len(shown(ROOT / "README.md")) > 10
+    assert len(shown("README.md")) > 10
 
 
 def test_an_option_that_does_not_exist_is_seen():

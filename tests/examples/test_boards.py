@@ -2,10 +2,12 @@
 
 import importlib.util
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from block_marks import blocks_for
 from builders import build_small_graph, small_inputs
 from c_support import write
 
@@ -63,3 +65,17 @@ def test_the_code_of_the_bundled_network_is_as_large_as_the_page_says(tmp_path, 
     pixels = np.zeros((1, *model.config.input_shape[1:]), np.uint8)
     found = boards.sizes(board, write(to_c(freeze(quantize(model)), pixels), tmp_path), tmp_path)
     figures.check(f"C: code, {board.name}", code=found["code"])
+
+
+def test_the_bundled_network_needs_what_the_page_says(tmp_path):
+    """What `make boards` runs."""
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
+    for board in boards.BOARDS:
+        if board.missing:
+            pytest.skip(f"{' and '.join(board.missing)} not installed: bash examples/boards/install.sh")
+    out, checkpoint = tmp_path / "out", BOARDS.parent / "fashion_mnist" / "ds2ta-2-64.safetensors"
+    export = [sys.executable, "-m", "ds2ta_deploy.cli.main", "export", checkpoint, "--target", "c", "--samples", "8", "-o", out]
+    subprocess.run(export, check=True, capture_output=True)
+    done = subprocess.run([sys.executable, BOARDS / "run.py", out / "c"], capture_output=True, text=True, check=True)
+    (block,) = blocks_for("docs/c.md", __file__)
+    assert done.stdout == block.text

@@ -1,13 +1,12 @@
 """What docs/neighbours.md says of polygraphy: the command there marks every value of an exported file and runs it."""
 
-import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from block_marks import blocks_for
 from builders import assert_fires, trace_of
 from support import frozen
 
@@ -17,18 +16,18 @@ pytestmark = pytest.mark.portability
 
 comparator = pytest.importorskip("polygraphy.comparator", reason="needs the extra portability: make portability")
 
-PAGE = Path(__file__).parents[2] / "docs" / "neighbours.md"
-
 #: The program, in this environment.
 PROGRAM = [sys.executable, "-c", "import sys; sys.argv[0] = 'polygraphy'; from polygraphy.tools import main; sys.exit(main())"]
 
 
 def documented():
     """Return the words of the command on the page, and the loader of inputs there."""
-    text = PAGE.read_text(encoding="utf-8")
-    (command,) = re.findall(r"^polygraphy (run .*)$", text, re.MULTILINE)
-    (loader,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return shlex.split(command), loader
+    commands, loader = blocks_for("docs/neighbours.md", __file__)
+    install, command = commands.commands()
+    assert install == "pip install polygraphy onnx onnxruntime"
+    program, *words = shlex.split(command)
+    assert program == "polygraphy"
+    return words, loader.text
 
 
 def test_every_value_is_marked_and_equal(small_graph, small_inputs, tmp_path):

@@ -144,6 +144,19 @@ def test_an_interpreter_that_does_not_exist(graph, directory, tmp_path):
         LavaStepperRuntime(directory, graph, tmp_path / "python").trace(small_inputs(), ())
 
 
+def test_an_interpreter_is_found_where_the_user_stands(graph, directory, tmp_path, monkeypatch):
+    """The exported package runs in its own directory; a path that the user gives begins in his."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (tmp_path / "bin" / "python").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    found = LavaStepperRuntime(directory, graph, Path("bin/python")).trace(small_inputs(), ())
+    assert_all_equal(found, ReferenceRuntime(graph).trace(small_inputs(), ()))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    by_name = LavaStepperRuntime(directory, graph, Path("python")).trace(small_inputs(), ())
+    assert_all_equal(found, by_name)
+
+
 def test_files_that_hold_no_network(graph, directory):
     (directory / "tensors.npz").write_bytes(b"nothing")
     with pytest.raises(InputError, match="DS2TA-163"):

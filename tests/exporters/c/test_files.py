@@ -4,6 +4,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from block_marks import ROOT, blocks_for
 from builders import assert_fires, small_inputs, trace_of
 from c_support import COMPILERS, SANITIZE, selftest, write
 from support import replaced
@@ -65,6 +66,25 @@ def test_a_weight_that_is_changed_is_named(code):
     done = selftest(code)
     assert done.returncode == 1
     assert done.stdout.splitlines()[0] == "FAIL patch.position.product: differs (its checksum)"
+
+
+@pytest.mark.slow
+def test_the_self_test_of_the_bundled_network_says_what_the_page_shows(tmp_path):
+    """One weight of the first layer is 8 too small."""
+    pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
+    from ds2ta_deploy.checkpoints import load_checkpoint
+    from ds2ta_deploy.freezing import freeze
+    from ds2ta_deploy.quantization import quantize
+
+    bundled = ROOT / "examples" / "fashion_mnist" / "ds2ta-2-64.safetensors"
+    with np.load(bundled.with_suffix(".npz")) as pictures:
+        code = write(to_c(freeze(quantize(load_checkpoint(bundled))), pictures["images"][:4]), tmp_path)
+    assert selftest(code).returncode == 0
+    data = (code / "model_data.c").read_text()
+    found = re.search(r"/\* patch\.stages\.0\.weights \*/\nconst int16_t \w+\[\d+\] = \{\n +(-?\d+)", data)
+    (code / "model_data.c").write_text(f"{data[: found.start(1)]}{int(found[1]) - 8}{data[found.end(1) :]}")
+    (block,) = blocks_for("docs/c.md", __file__)
+    assert selftest(code).stdout == block.text
 
 
 def test_the_place_that_the_self_test_names_is_the_one_that_differs(small_graph, small_inputs, tmp_path):

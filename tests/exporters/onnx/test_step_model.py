@@ -3,11 +3,11 @@
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from block_marks import blocks_for
 from builders import trace_of
 from onnx import checker, shape_inference
 from step_support import frames_for
@@ -21,7 +21,6 @@ from ds2ta_deploy.runtimes.onnx_structure import OPS
 from ds2ta_deploy.runtimes.ort_native import KERNELS
 from ds2ta_deploy.step_interface import StepInterface
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "onnx.md"
 NUMPY = {onnx.TensorProto.UINT8: np.uint8, onnx.TensorProto.INT32: np.int32, onnx.TensorProto.INT64: np.int64}
 INTEGERS = {*NUMPY, onnx.TensorProto.INT8, onnx.TensorProto.INT16}
 
@@ -45,9 +44,8 @@ def every_node(model):
 
 def snippet() -> str:
     """Return the script of the section "Step by step"."""
-    section = DOCUMENT.read_text().split("\n## Step by step\n")[1].split("\n## ")[0]
-    (found,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    return found
+    (block,) = blocks_for("docs/onnx.md", __file__)
+    return block.text
 
 
 # --- a stranger ------------------------------------------------------------------------------------------------------
@@ -62,7 +60,7 @@ def test_the_documented_script_gives_the_logits_of_the_sequence(name, inline, re
     for steps in (4, 10) if name == "small_graph" else (4,):
         frames = frames_for(graph, steps, batch=3)
         found = {"frames": frames}
-        exec(compile(snippet(), str(DOCUMENT), "exec"), found)  # noqa: S102 - our own document
+        exec(compile(snippet(), "docs/onnx.md", "exec"), found)  # noqa: S102 - our own document
         expected = trace_of(over_frames(graph, steps), frames)[graph.output]
         assert np.array_equal(found["made"][graph.output], expected)
         assert capsys.readouterr().out == f"{expected.argmax(axis=1)}\n"
