@@ -55,18 +55,15 @@ class Cluster:
         """Connect.
 
         Raises:
-            RuntimeFailedError: DS2TA-610 when no scheduler answers.
+            RuntimeFailedError: DS2TA-610 when no scheduler answers, or the one here does not start.
 
         """
-        from distributed import Client, LocalCluster
+        from distributed import Client
 
         with ExitStack() as stack:
             target: Any = self._address
             if target == LOCAL:
-                local = LocalCluster(
-                    n_workers=self._workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL
-                )
-                target = stack.enter_context(local)
+                target = stack.enter_context(self._local())
             try:
                 self.client = stack.enter_context(Client(target, timeout=_PATIENCE))
             except (OSError, ValueError) as error:
@@ -74,6 +71,17 @@ class Cluster:
                 raise RuntimeFailedError(Problem("DS2TA-610", "no scheduler answers", self._address, advice)) from error
             self._stack = stack.pop_all()
         return self
+
+    def _local(self) -> Any:
+        """Start a scheduler and its workers here."""
+        from distributed import LocalCluster
+
+        try:
+            return LocalCluster(
+                n_workers=self._workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL
+            )
+        except (AssertionError, OSError, RuntimeError) as error:  # it asserts that a thread has begun within ten seconds
+            raise RuntimeFailedError(Problem("DS2TA-610", "the local scheduler did not start", self._address, "try it again")) from error
 
     def __exit__(self, *_: object) -> None:
         """Disconnect, and end what was started."""

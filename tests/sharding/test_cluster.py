@@ -137,3 +137,13 @@ def test_without_dask_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr(cluster_module.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingRuntimeError, match=r"DS2TA-410.*pip install 'ds2ta-deploy\[cluster\]'"):
         Cluster("local")
+
+
+@pytest.mark.parametrize("error", [AssertionError(), TimeoutError("no nanny"), RuntimeError("Failed")])
+def test_a_local_scheduler_that_does_not_start(error, monkeypatch):
+    def fail(**_: object):
+        raise error
+
+    monkeypatch.setattr("distributed.LocalCluster", fail)
+    with pytest.raises(RuntimeFailedError, match=r"DS2TA-610.*the local scheduler did not start"), Cluster("local", 1):
+        pass
