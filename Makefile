@@ -76,7 +76,7 @@ fuzz: .venv/.fuzz ## try tens of thousands of spoiled files on every reader; FUZ
 
 sanitize: build/native/address build/native/thread ## test the native library under the compiler's sanitizers
 	build/native/address 40
-	build/native/thread 10
+	build/native/thread 16
 
 neon: ## test the native library on an emulated Arm processor, where a cross compiler and qemu are installed
 	@if [ -n "$(ARM_CC)" ] && [ -n "$(QEMU)" ]; then \

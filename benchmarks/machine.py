@@ -1,4 +1,4 @@
-"""Where and when something was measured, and with what."""
+"""Where and when something was measured, and with what; how it is written down."""
 
 import os
 import platform
@@ -39,3 +39,8 @@ def machine() -> Machine:
         date=datetime.now(UTC).date().isoformat(),
         versions={name: metadata.version(name) for name in _ENGINES if name in installed},
     )
+
+
+def write(measured: msgspec.Struct, path: Path) -> None:
+    """Write what was measured as JSON."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(measured), indent=2) + b"\n")

@@ -112,6 +112,7 @@ class Outcome(msgspec.Struct, kw_only=True):
         columns = [
             {
                 "batch, threads": f"{result.batch}, {result.threads}",
+                "timed calls of each": str(result.rounds),
                 **{f"rates: {kind}": f"{rate:.1%}" for kind, rate in result.rates.items()},
                 **{f"{timing.name}, ms": f"{timing.median:.2f}" for timing in result.timings},
                 "*dense int8 limit of one core*, ms": f"{result.dense_limit:.2f}",
@@ -123,10 +124,6 @@ class Outcome(msgspec.Struct, kw_only=True):
         lines = ["| | " + " | ".join(result.network for result in self.results) + " |", "|---|" + "---:|" * len(columns)]
         lines += [f"| {row} | " + " | ".join(column.get(row, "") for column in columns) + " |" for row in rows]
         return "\n".join([str(self.machine), "", *lines])
-
-    def json(self) -> bytes:
-        """Return it as JSON."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=2)
 
 
 def summarise(network: Network, batch: int, threads: int, runners: Sequence[Contestant], peaks: Sequence[Peak]) -> Result:

@@ -17,7 +17,7 @@ import click
 import numpy as np
 
 from benchmarks.contestants import Contestant, contestants
-from benchmarks.machine import machine
+from benchmarks.machine import machine, write
 from benchmarks.networks import Network, network_at_rate, network_like, trained_network
 from benchmarks.outcome import Outcome, Result, summarise
 from benchmarks.peak import DensePeak, Peak
@@ -113,7 +113,7 @@ def main(
     outcome = Outcome(machine=machine(), results=tuple(results))
     click.echo(f"\n### Together\n\n{outcome.summary()}")
     if json_file is not None:
-        json_file.write_bytes(outcome.json())
+        write(outcome, json_file)
     if plot is not None:
         draw(outcome, plot)
 

@@ -16,7 +16,7 @@ import click
 import msgspec
 import numpy as np
 
-from benchmarks.machine import Machine, machine
+from benchmarks.machine import Machine, machine, write
 from ds2ta_deploy.errors import ParityError, Problem
 from ds2ta_deploy.freezing import freeze
 from ds2ta_deploy.graph.graph import Graph
@@ -178,7 +178,7 @@ def main(axes: tuple[str, ...], depth: int, width: int, rate: int, rounds: int, 
         for point in made:
             click.echo(f"| {point.size} | {point.milliseconds:.2f} | {point.operations / 1e9:.3f} | {point.growth:.2f} |")
     if json_file is not None:
-        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(Growth(machine=machine(), points=tuple(points))), indent=2))
+        write(Growth(machine=machine(), points=tuple(points)), json_file)
     if plot is not None:
         draw(points, plot)
 

@@ -19,7 +19,7 @@ import click
 import msgspec
 import numpy as np
 
-from benchmarks.machine import Machine, machine
+from benchmarks.machine import Machine, machine, write
 from ds2ta_deploy.artifact import Artifact
 from ds2ta_deploy.errors import ParityError, Problem
 from ds2ta_deploy.graph.graph import Graph
@@ -183,7 +183,7 @@ def main(preset: str, threads: int, rounds: int, json_file: Path | None) -> None
     starting = Starting(machine=machine(), preset=preset, threads=threads, starts=tuple(found))
     click.echo(starting.summary())
     if json_file is not None:
-        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(starting), indent=2))
+        write(starting, json_file)
 
 
 if __name__ == "__main__":

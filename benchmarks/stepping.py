@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.machine import Machine, machine
+from benchmarks.machine import Machine, machine, write
 from ds2ta_deploy.checkpoints import load_checkpoint
 from ds2ta_deploy.errors import ParityError, Problem
 from ds2ta_deploy.freezing import freeze
@@ -134,7 +134,7 @@ def main(rate: int, rounds: int, json_file: Path | None) -> None:
     found = Stepping(machine=machine(), costs=tuple(costs))
     click.echo(found.summary())
     if json_file is not None:
-        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        write(found, json_file)
 
 
 if __name__ == "__main__":

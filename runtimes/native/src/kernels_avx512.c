@@ -57,10 +57,16 @@ static inline void table_512(const uint8_t *score, int tokens, const int16_t *ta
     }
 }
 
-/* Whether any of so many bytes is not 0; what lies behind them is 0. */
+/* The first of so many bytes, and zeros where there are fewer than 64: what lies behind them is not read, a page may end there. */
+static inline __m512i bytes_512(const uint8_t *bytes, int count) {
+    if (count >= 64) return _mm512_loadu_si512(bytes);
+    return _mm512_maskz_loadu_epi8(((__mmask64)1 << count) - 1, bytes);
+}
+
+/* Whether any of so many bytes is not 0. */
 static inline int any_512(const uint8_t *bytes, int size) {
     __m512i all = _mm512_setzero_si512();
-    for (int i = 0; i < size; i += 64) all = _mm512_or_si512(all, _mm512_loadu_si512(bytes + i));
+    for (int i = 0; i < size; i += 64) all = _mm512_or_si512(all, bytes_512(bytes + i, size - i));
     return _mm512_test_epi8_mask(all, all) != 0;
 }
 
@@ -77,8 +83,7 @@ static void sort_512(const uint8_t *patterns, int channels, int base, int filler
         start[i] = position;
         const __m512i wanted = _mm512_set1_epi8((char)ds2ta_pattern_of(i));
         for (int c = 0; c < channels; c += 64) {
-            __mmask64 found = _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(patterns + c), wanted);
-            if (channels - c < 64) found &= ((__mmask64)1 << (channels - c)) - 1;
+            __mmask64 found = _mm512_cmpeq_epi8_mask(bytes_512(patterns + c, channels - c), wanted);
             __m512i index = _mm512_maskz_compress_epi8(found, lanes), first = _mm512_set1_epi16((short)(base + c));
             uint32_t count = (uint32_t)__builtin_popcountll(found);
             _mm512_storeu_si512(list + position, _mm512_add_epi16(_mm512_cvtepu8_epi16(_mm512_castsi512_si256(index)), first));
@@ -165,7 +170,7 @@ static void dense(const int8_t *quads, int quad_count, const uint8_t *counts, si
 #undef KEEP
 }
 
-/* The same for sums of words. */
+/* An addition of words, written out for the reason that DOT is. */
 #define DS2TA_ADD_WORDS(sum, value) __asm__("vpaddw %1, %0, %0" : "+v"(sum) : "v"(value))
 #define DS2TA_LOADED(value) __asm__("" : "+v"(value))
 #define DS2TA_DENSE_PLANES DS2TA_MAX_PLANES

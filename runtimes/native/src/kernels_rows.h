@@ -14,7 +14,7 @@ typedef struct {
 
 /* Where the i-th of four rows begins: their numbers are 16 bits each of one word. */
 static inline size_t row_at(uint64_t numbers, int i, size_t size) {
-    return (i ? numbers >> (16 * i) : numbers) * size & 0xffff * size;
+    return (numbers >> 16 * i) * size & 0xffff * size;
 }
 
 #define ROW(i) (LOAD(unsigned_bytes, weight + row[i] + r * WIDTH))

@@ -111,14 +111,14 @@ static void multiply(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scrat
 }
 
 /* Whether the lists, or the counts, of these tokens are here already; if not, the caller makes them. */
-static int is_here(const ds2ta_node *node, int first, int count, int *held_first, int *held_count) {
-    int here = node->shared && *held_first == first && *held_count == count;
-    *held_first = first, *held_count = count;
+static int is_here(const ds2ta_node *node, int first, int count, ds2ta_block *held) {
+    int here = node->shared && held->first == first && held->count == count;
+    *held = (ds2ta_block){first, count};
     return here;
 }
 
 static void list_block(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count, int end, int *pixels_listed) {
-    if (is_here(node, first, count, &scratch->listed.first, &scratch->listed.count)) return;
+    if (is_here(node, first, count, &scratch->listed)) return;
     if (node->op.kind == DS2TA_LINEAR) {
         ds2ta_list_linear(plan, node, scratch, first, count);
         return;
@@ -135,7 +135,7 @@ void ds2ta_weigh(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *
         count = high - first < node->block ? high - first : node->block;
         if (is_dense(plan, node, first, count)) {
             count = count < node->dense_block ? count : node->dense_block;
-            if (!is_here(node, first, count, &scratch->counted.first, &scratch->counted.count)) ds2ta_count_block(plan, node, scratch, first, count);
+            if (!is_here(node, first, count, &scratch->counted)) ds2ta_count_block(plan, node, scratch, first, count);
             multiply(plan, node, scratch, sample, first, count);
         } else {
             list_block(plan, node, scratch, first, count, high, &pixels_listed);

@@ -204,15 +204,22 @@ void ds2ta_unpack(ds2ta_node *node) {
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
-/* The next so many elements, aligned to a register, of the memory that begins at `from`; nowhere, when that is NULL and only counted. */
-static void *cut_off(uint8_t *from, size_t *bytes, size_t count, size_t size) {
-    void *place = from ? from + *bytes : NULL;
-    *bytes += (count * size + 63) / 64 * 64 + 64;
-    return place;
+/* Zeroed memory aligned to a register, counted, and given back with the others. It is calloc's: what a network never fills, of lists of
+ * all channels for example, takes no page of memory. */
+static void *piece(ds2ta_scratch *s, int64_t *bytes, size_t count, size_t size) {
+    size_t wanted = (count * size + 63) / 64 * 64 + 64;
+    uint8_t *memory = *bytes < 0 || s->piece_count == DS2TA_PIECES ? NULL : calloc(wanted + 64, 1);
+    if (!memory) {
+        *bytes = -1;
+        return NULL;
+    }
+    s->pieces[s->piece_count++] = memory;
+    *bytes += (int64_t)wanted;
+    return memory + (64 - (uintptr_t)memory % 64) % 64;
 }
 
-/* All of it is one piece, made by calloc: what a network never fills, lists of all channels for example, takes no page of memory. */
 int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
+    int64_t bytes = 0;
     size_t counts = 0, quads = 0, seen = 0, encoded = 0, filled = DS2TA_CLASSES * (DS2TA_FILL - 1);
     size_t list = 0, lists = 0, pixels = 0, pixel_lists = 0, tokens = 0, context = 0, keys = 0, spread = 0, groups = (size_t)plan->groups;
     for (int i = 0; i < plan->node_count; i++) {
@@ -241,33 +248,29 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
         if (node->op.kind == DS2TA_READOUT) context = larger(context, (size_t)node->stride_in);
     }
     if (larger(list, pixels) > UINT32_MAX) return -1; /* where a list begins is a number of 32 bits */
-    const size_t start = DS2TA_PATTERNS, product = groups * DS2TA_GROUP * DS2TA_TILE * DS2TA_PANEL;
-    size_t bytes = 0;
-    for (int pass = 0; pass < 2; pass++) {
-        uint8_t *from = pass ? s->memory + (64 - (uintptr_t)s->memory % 64) % 64 : NULL;
-        bytes = 0;
-        s->list = cut_off(from, &bytes, list + DS2TA_SLACK, sizeof *s->list);
-        s->at = cut_off(from, &bytes, lists, sizeof *s->at);
-        s->start = cut_off(from, &bytes, lists * start, sizeof *s->start);
-        s->pixels = cut_off(from, &bytes, pixels + DS2TA_SLACK, sizeof *s->pixels);
-        s->pixel_at = cut_off(from, &bytes, pixel_lists, sizeof *s->pixel_at);
-        s->pixel_start = cut_off(from, &bytes, pixel_lists * start, sizeof *s->pixel_start);
-        s->counts = cut_off(from, &bytes, counts, 1);
-        s->quads = cut_off(from, &bytes, quads, 1);
-        s->product = cut_off(from, &bytes, product, sizeof *s->product);
-        s->values = cut_off(from, &bytes, spread, sizeof *s->values);
-        s->map = cut_off(from, &bytes, tokens * DS2TA_QUERIES, sizeof *s->map);
-        s->mixed = cut_off(from, &bytes, DS2TA_MAX_HEAD * DS2TA_QUERIES, sizeof *s->mixed);
-        s->keys = cut_off(from, &bytes, keys, sizeof *s->keys);
-        s->words = cut_off(from, &bytes, DS2TA_MAX_HEAD / 64, sizeof *s->words);
-        s->context = cut_off(from, &bytes, context, sizeof *s->context);
-        s->room = cut_off(from, &bytes, ds2ta_room(plan), sizeof *s->room);
-        s->encoded = cut_off(from, &bytes, encoded, sizeof *s->encoded);
-        s->seen = cut_off(from, &bytes, seen, sizeof *s->seen);
-        s->seen_rows = cut_off(from, &bytes, seen, sizeof *s->seen_rows);
-        if (!pass && !(s->memory = calloc(bytes + 64, 1))) return -1;
-    }
-    return (int64_t)bytes;
+    size_t start = DS2TA_PATTERNS, product = groups * DS2TA_GROUP * DS2TA_TILE * DS2TA_PANEL;
+    s->list = piece(s, &bytes, list + DS2TA_SLACK, sizeof *s->list);
+    s->at = piece(s, &bytes, lists, sizeof *s->at);
+    s->start = piece(s, &bytes, lists * start, sizeof *s->start);
+    s->pixels = piece(s, &bytes, pixels + DS2TA_SLACK, sizeof *s->pixels);
+    s->pixel_at = piece(s, &bytes, pixel_lists, sizeof *s->pixel_at);
+    s->pixel_start = piece(s, &bytes, pixel_lists * start, sizeof *s->pixel_start);
+    s->counts = piece(s, &bytes, counts, 1);
+    s->quads = piece(s, &bytes, quads, 1);
+    s->product = piece(s, &bytes, product, sizeof *s->product);
+    s->values = piece(s, &bytes, spread, sizeof *s->values);
+    s->map = piece(s, &bytes, tokens * DS2TA_QUERIES, sizeof *s->map);
+    s->mixed = piece(s, &bytes, DS2TA_MAX_HEAD * DS2TA_QUERIES, sizeof *s->mixed);
+    s->keys = piece(s, &bytes, keys, sizeof *s->keys);
+    s->words = piece(s, &bytes, DS2TA_MAX_HEAD / 64, sizeof *s->words);
+    s->context = piece(s, &bytes, context, sizeof *s->context);
+    s->room = piece(s, &bytes, ds2ta_room(plan), sizeof *s->room);
+    s->encoded = piece(s, &bytes, encoded, sizeof *s->encoded);
+    s->seen = piece(s, &bytes, seen, sizeof *s->seen);
+    s->seen_rows = piece(s, &bytes, seen, sizeof *s->seen_rows);
+    return bytes;
 }
 
-void ds2ta_free_scratch(ds2ta_scratch *s) { free(s->memory); }
+void ds2ta_free_scratch(ds2ta_scratch *s) {
+    for (int i = 0; i < s->piece_count; i++) free(s->pieces[i]);
+}

@@ -34,9 +34,18 @@ typedef struct {
     int remembered; /* and how many integers that are for each token */
 } ds2ta_node;
 
+/* Pieces of memory that a thread works in. */
+#define DS2TA_PIECES 20
+
+/* Tokens [first, first + count). */
+typedef struct {
+    int first, count;
+} ds2ta_block;
+
 /* What one thread works in. */
 typedef struct {
-    uint8_t *memory;    /* all that follows lies in it */
+    void *pieces[DS2TA_PIECES]; /* what is given back in the end; all that follows lies in them */
+    int piece_count;
     uint16_t *list;     /* the block's lists */
     uint32_t *at;       /* where each begins */
     uint32_t *start;    /* DS2TA_PATTERNS each */
@@ -53,9 +62,7 @@ typedef struct {
     uint16_t *seen_rows;  /* and which weights that concerns */
     int32_t *encoded;     /* its sums [tile][step][channel] */
     int32_t *room;        /* rows of integers, for the operations on streams */
-    struct {
-        int first, count;
-    } listed, counted; /* tokens whose lists and counts are here, for layers that share them */
+    ds2ta_block listed, counted; /* tokens whose lists and counts are here, for layers that share them */
 } ds2ta_scratch;
 
 struct ds2ta_threads;
