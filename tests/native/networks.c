@@ -50,7 +50,7 @@ int8_t *weights(network *n, size_t count) {
 
 static size_t patterns_size(const network *n, const ds2ta_value *v) {
     size_t padded = (size_t)(v->channels + DS2TA_TILE - 1) / DS2TA_TILE * DS2TA_TILE, groups = (size_t)(n->steps + DS2TA_GROUP - 1) / DS2TA_GROUP;
-    if (!v->planes) return ((size_t)n->steps * (size_t)v->height * (size_t)v->width * (size_t)v->channels * 4 + 63) / 64 * 64;
+    if (!v->planes) return ((size_t)v->steps * (size_t)v->height * (size_t)v->width * (size_t)v->channels * 4 + 63) / 64 * 64;
     return (size_t)v->height * (size_t)v->width * padded * (size_t)v->planes * groups;
 }
 
@@ -100,7 +100,7 @@ static int convolve(network *n, int input, int channels) {
 }
 
 int encode(network *n) {
-    int height = (int)draw(n, 1, 7), width = (int)draw(n, 1, 7), channels = PICK(n, 1, 3, 20, 64, 65, 260);
+    int height = (int)draw(n, 1, 7), width = (int)draw(n, 1, 7), channels = PICK(n, 1, 3, 16, 20, 48, 64, 65, 260);
     int out = add_value(n, height, width, channels, 1);
     ds2ta_op *op = add_op(n, DS2TA_ENCODE, -1, out);
     op->in_channels = (int32_t)draw(n, 1, 3), op->size = PICK(n, 1, 3, 5), op->still = (int32_t)draw(n, 0, 1);
@@ -118,7 +118,7 @@ int encode(network *n) {
 /* Counts of the caller: none, some, or the largest everywhere. */
 static int give(network *n) {
     int planes = PICK(n, 1, 2, 3, 7, 8), most = (1 << planes) - 1, share = PICK(n, 0, 5, 30, 60, 100);
-    int out = add_value(n, (int)draw(n, 1, 7), (int)draw(n, 1, 7), PICK(n, 1, 3, 20, 64, 65, 260), planes);
+    int out = add_value(n, (int)draw(n, 1, 7), (int)draw(n, 1, 7), PICK(n, 1, 3, 16, 20, 48, 64, 65, 260), planes);
     const ds2ta_value *v = n->values + out;
     size_t count = (size_t)n->steps * BATCH * (size_t)v->height * (size_t)v->width * (size_t)v->channels;
     add_op(n, DS2TA_GIVEN, -1, out);
@@ -166,7 +166,7 @@ void network_make(network *n, uint64_t seed) {
     int value = draw(n, 0, 2) ? encode(n) : give(n);
     if (n->given < 0 && draw(n, 0, 1)) value = pool(n, value);
     for (int64_t i = draw(n, 0, 2); i > 0 && n->given < 0; i--) value = add(n, value, value);
-    value = convolve(n, value, PICK(n, 1, 8, 63, 64, 100));
+    value = convolve(n, value, PICK(n, 1, 8, 16, 63, 64, 80, 100));
     int heads = PICK(n, 1, 2, 3), width = heads * PICK(n, 1, 7, 8, 16, 33, 64, 65, 128, 250);
     value = linear(n, value, width);
     int query = linear(n, value, width), key = linear(n, value, width), other = linear(n, value, width);
@@ -208,10 +208,11 @@ static void make_room(const network *n, results *r) {
     if (n->given >= 0) memcpy(r->values[n->given], n->counts, r->value_sizes[n->given]);
 }
 
-void network_run(const network *n, ds2ta_plan *plan, results *r) {
+void network_run(const network *n, ds2ta_plan *plan, int inside, results *r) {
     make_room(n, r);
+    for (int i = 0; i < MOST_OPS * DS2TA_INNER && !inside; i++) free(r->inner[i]), r->inner[i] = NULL;
     int64_t nanoseconds[MOST_OPS];
-    ds2ta_run(plan, n->input, BATCH, r->logits, r->values, r->inner, nanoseconds);
+    ds2ta_run(plan, n->input, BATCH, r->logits, r->values, inside ? r->inner : NULL, nanoseconds);
 }
 
 void network_over(const network *n, int steps, network *over) {
@@ -247,7 +248,7 @@ void results_free(results *r) {
 int results_equal(const results *a, const results *b) {
     int equal = !memcmp(a->logits, b->logits, sizeof a->logits);
     for (int i = 0; i < MOST_VALUES; i++) equal &= !a->values[i] || !memcmp(a->values[i], b->values[i], a->value_sizes[i]);
-    for (int i = 0; i < MOST_OPS * DS2TA_INNER; i++) equal &= !a->inner[i] || !memcmp(a->inner[i], b->inner[i], a->inner_sizes[i]);
+    for (int i = 0; i < MOST_OPS * DS2TA_INNER; i++) equal &= !a->inner[i] || !b->inner[i] || !memcmp(a->inner[i], b->inner[i], a->inner_sizes[i]);
     return equal;
 }
 

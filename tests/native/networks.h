@@ -38,11 +38,12 @@ ds2ta_plan *network_plan(const network *n, const char *isa, int threads, char *e
 /* The same network over fewer time steps at once, without the bias of its readout: what is run step by step. It owns no array. */
 void network_over(const network *n, int steps, network *over);
 
-/* Runs a plan with everything traced; the results are the caller's to free. */
-void network_run(const network *n, ds2ta_plan *plan, results *r);
+/* Runs a plan with all values traced, and all that happens inside if that is asked for; the results are the caller's to free. */
+void network_run(const network *n, ds2ta_plan *plan, int inside, results *r);
 /* Runs a plan of network_over behind `taken` steps, with its share of the inputs; returns what ds2ta_step does. */
 int network_step(const network *n, const network *over, ds2ta_plan *plan, int taken, int32_t *state, results *r);
 void results_free(results *r);
+/* Whether logits and values are the same, and what happens inside where both say it. */
 int results_equal(const results *a, const results *b);
 /* Whether all values, and what happens inside, are those of the whole run from step `taken` on. */
 int results_are_part(const network *n, const network *over, const results *whole, const results *part, int taken);

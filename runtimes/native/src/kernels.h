@@ -51,8 +51,50 @@ typedef struct {
     uint16_t offset;
 } ds2ta_part;
 
+/* Sums of subsets: the sums that any subset of four rows' weights can have are a table of 16 bytes, and the spikes of four channels at one
+ * step are the subset's number. Of tokens so many are looked up at once, of rows so many have their numbers in one word of 32 bits, two
+ * such sets are added before they are widened, and tables are made for so many output channels at once. */
+enum { DS2TA_SPAN = 16, DS2TA_SET = 16, DS2TA_PAIR = 2, DS2TA_QUARTET = 4 };
+#define DS2TA_SET_BYTES (DS2TA_GROUP * DS2TA_SPAN * 4)   /* of a set's numbers [step][token][four rows] */
+#define DS2TA_TABLE_BYTES 64                             /* of a set's tables [four rows][subset] */
+
+/* What of a weight a table is made of: all of it, where two sets' sums fit a byte, or its low four bits, or what is above them. */
+enum ds2ta_limb { DS2TA_WHOLE, DS2TA_LOW, DS2TA_HIGH };
+
+typedef struct {
+    /* How many sixteenths of a listed row's time a row takes; 0 where only a test asks for it. */
+    int cost;
+
+    /* Numbers of the subsets that fire: indices[set][step][token][four], from so many sets of channels of each token's patterns. */
+    void (*index)(const uint8_t *const rows[DS2TA_SPAN], int sets, uint8_t *indices);
+
+    /* tables[pair][output][set of the pair][four][subset]: the subset's sum, and what makes the smallest of a table's sums 0, for four
+     * output channels from `channel` on. A pair is 8 quads of `quads`. */
+    void (*tabulate)(const int8_t *quads, int pairs, int channel, enum ds2ta_limb limb, uint8_t *tables);
+
+    /* sums[output * stride + step * DS2TA_SPAN + token] += multiplier times the table's numbers, for the four steps of a group. Where
+     * `begin` is not NULL, an output's sums are begin[output] before. */
+    void (*add)(const uint8_t *tables, const uint8_t *indices, int pairs, int multiplier, const int32_t *begin, int32_t *sums, size_t stride);
+
+    /* Temporal window and neuron of four channels, for all steps and DS2TA_SPAN tokens: writes the patterns of group g to
+     * out[g * group_stride + output * DS2TA_SPAN + token]. */
+    void (*fire)(const ds2ta_neuron *neuron, const int32_t *sums, size_t stride, const int32_t *bias, const int32_t *threshold, uint8_t *out,
+                 size_t group_stride);
+
+    /* out[token * stride + channel] = patterns[channel * DS2TA_SPAN + token], for DS2TA_TILE channels of the first `tokens`. */
+    void (*turn)(const uint8_t *patterns, uint8_t *out, size_t stride, int tokens);
+} ds2ta_subsets;
+
+extern const ds2ta_subsets ds2ta_subsets_plain;
+#if defined(__x86_64__)
+extern const ds2ta_subsets ds2ta_subsets_512;
+#endif
+
 typedef struct {
     const char *name;
+
+    /* Sums of subsets, or NULL. */
+    const ds2ta_subsets *subsets;
 
     /* How many counts' bits the dense product takes, and how many sixteenths of a listed row's time a dense row takes. */
     int dense_planes, dense_cost;

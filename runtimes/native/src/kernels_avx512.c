@@ -1,10 +1,10 @@
-/* 512-bit registers, and a sort that compares 64 channels at once with each pattern, and dot products. */
+/* 512-bit registers, and a sort that compares 64 channels at once with each pattern, dot products, and sums of subsets. */
 #if defined(__x86_64__)
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx512vnni,avx512bitalg,popcnt,bmi,bmi2"))), \
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx512vnni,avx512bitalg,avx512vbmi,gfni,popcnt,bmi,bmi2"))), \
                              apply_to = function)
 #else
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx512vnni,avx512bitalg,popcnt,bmi,bmi2")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx512vnni,avx512bitalg,avx512vbmi,gfni,popcnt,bmi,bmi2")
 #endif
 #include <immintrin.h>
 
@@ -172,6 +172,13 @@ static void dense(const int8_t *quads, int quad_count, const uint8_t *counts, si
 
 /* An addition of words, written out for the reason that DOT is. */
 #define DS2TA_ADD_WORDS(sum, value) __asm__("vpaddw %1, %0, %0" : "+v"(sum) : "v"(value))
+static inline __attribute__((always_inline)) longs reset_512(longs membrane, longs limit, int bit, longs *pattern) {
+    __mmask16 silent = _mm512_cmplt_epi32_mask((__m512i)membrane, (__m512i)limit);
+    *pattern = (longs)_mm512_mask_or_epi32((__m512i)*pattern, _knot_mask16(silent), (__m512i)*pattern, _mm512_set1_epi32(bit));
+    return (longs)_mm512_maskz_mov_epi32(silent, (__m512i)membrane);
+}
+
+#define DS2TA_RESET reset_512
 #define DS2TA_LOADED(value) __asm__("" : "+v"(value))
 #define DS2TA_DENSE_PLANES DS2TA_MAX_PLANES
 #define DS2TA_DENSE_COST 26
@@ -182,7 +189,9 @@ static void dense(const int8_t *quads, int quad_count, const uint8_t *counts, si
 #define DS2TA_GATHER gather_512
 #define DS2TA_NAME "avx512"
 #define DS2TA_KERNELS ds2ta_kernels_avx512
+#define DS2TA_SUBSETS &ds2ta_subsets_512
 #include "kernels_vector.h"
+#include "kernels_subsets_avx512.h"
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

@@ -1,5 +1,6 @@
-/* Linear layer and convolution: weights of what fires, neurons. Two ways lead to the same sums: rows of weights are added where a list
- * says that a channel fires, or everything is multiplied. Which one is shorter is counted, block of tokens by block of tokens. */
+/* Linear layer and convolution: weights of what fires, neurons. Three ways lead to the same sums: rows of weights are added where
+ * a list says that a channel fires, everything is multiplied, or sums of four rows are looked up. Which one is shortest is counted, block of
+ * tokens by block of tokens. */
 #include "plan.h"
 
 #include <string.h>
@@ -28,13 +29,12 @@ void ds2ta_fire(const ds2ta_plan *plan, const ds2ta_node *node, const int32_t *p
         plan->kernels->fire(&neuron, product, stride, node->bias + column, node->threshold + column, out, group_stride);
 }
 
-/* In rows added of one tile: what a list takes beside its rows, once a tile; what sorting takes beside its channels; joining sorted pixels. */
-enum { LIST_COST = 44, SORT_COST = 240, JOIN_COST = 350 };
+/* In rows added of one tile: what a list takes beside its rows, once a tile; what sorting takes beside its channels; joining sorted
+ * pixels; making the tables of a row of 64 channels, and what a token takes beside looking up. So many rows lie in the first-level cache;
+ * those of others take a quarter longer. */
+enum { LIST_COST = 44, SORT_COST = 240, JOIN_COST = 350, TABLE_COST = 22, SPAN_COST = 25, NEAR_ROWS = 512 };
 
-/* Whether multiplying everything takes less time than the lists of tokens [first, first + count). */
-static int is_dense(const ds2ta_plan *plan, const ds2ta_node *node, int first, int count) {
-    if (plan->way == DS2TA_LISTED || node->planes > plan->kernels->dense_planes) return 0;
-    if (plan->way == DS2TA_DENSE_WHERE_POSSIBLE) return 1;
+static int64_t cost_of_lists(const ds2ta_plan *plan, const ds2ta_node *node, int first, int count) {
     int64_t spikes = 0, lists = 0; /* lists that are not empty, about */
     for (int group = 0; group < plan->groups; group++)
         for (int plane = 0; plane < node->planes; plane++) {
@@ -44,9 +44,36 @@ static int is_dense(const ds2ta_plan *plan, const ds2ta_node *node, int first, i
             lists += listed < count ? listed : count;
         }
     int64_t rows = spikes * node->op.size * node->op.size * node->tiles * (node->together[0] > 1 ? 7 : 8) / 8;
+    if (node->rows > NEAR_ROWS) rows += rows / 4;
     int64_t sorting = node->op.kind == DS2TA_CONV ? SORT_COST + JOIN_COST : (SORT_COST + node->rows) / node->sharers;
-    int64_t dense = (int64_t)count * plan->groups * node->rows * node->tiles * plan->kernels->dense_cost / 16 / ds2ta_fold(plan);
-    return rows + lists * (sorting + LIST_COST * node->chunk_count * node->tiles) > dense;
+    return rows + lists * (sorting + LIST_COST * node->chunk_count * node->tiles);
+}
+
+static int64_t cost_of_dense(const ds2ta_plan *plan, const ds2ta_node *node, int count) {
+    return (int64_t)count * plan->groups * node->rows * node->tiles * plan->kernels->dense_cost / 16 / ds2ta_fold(plan);
+}
+
+static int64_t cost_of_subsets(const ds2ta_plan *plan, const ds2ta_node *node, int count) {
+    int64_t rows = (int64_t)node->set_pairs * DS2TA_PAIR * DS2TA_SET * (node->together[0] > 1 ? 1 : 2);
+    int64_t tokens = (count + DS2TA_SPAN - 1) / DS2TA_SPAN * DS2TA_SPAN * plan->groups;
+    int64_t looked_up = rows * node->planes * plan->kernels->subsets->cost / 16 + SPAN_COST;
+    return (rows * TABLE_COST + tokens * looked_up) * node->op.out_channels / DS2TA_TILE;
+}
+
+/* Whether sums of subsets take less time than the other ways for tokens [first, first + count). */
+static int is_tabled(const ds2ta_plan *plan, const ds2ta_node *node, int first, int count) {
+    if (!ds2ta_may_use_subsets(plan, node)) return 0;
+    if (plan->way != DS2TA_BY_DENSITY) return plan->way == DS2TA_SUBSETS_WHERE_POSSIBLE;
+    if (!plan->kernels->subsets->cost) return 0;
+    int64_t cost = cost_of_subsets(plan, node, count);
+    return cost < cost_of_lists(plan, node, first, count) && (node->planes > plan->kernels->dense_planes || cost < cost_of_dense(plan, node, count));
+}
+
+/* Whether multiplying everything takes less time than the lists of tokens [first, first + count). */
+static int is_dense(const ds2ta_plan *plan, const ds2ta_node *node, int first, int count) {
+    if (plan->way == DS2TA_LISTED || node->planes > plan->kernels->dense_planes) return 0;
+    if (plan->way == DS2TA_DENSE_WHERE_POSSIBLE) return 1;
+    return cost_of_lists(plan, node, first, count) > cost_of_dense(plan, node, count);
 }
 
 /* Weights are read once and seldom lie in a near cache: while a token is worked on, its share of what is needed next is fetched. */
@@ -110,15 +137,15 @@ static void multiply(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scrat
     }
 }
 
-/* Whether the lists, or the counts, of these tokens are here already; if not, the caller makes them. */
-static int is_here(const ds2ta_node *node, int first, int count, ds2ta_block *held) {
+int ds2ta_is_here(const ds2ta_node *node, int first, int count, ds2ta_block *held) {
     int here = node->shared && held->first == first && held->count == count;
     *held = (ds2ta_block){first, count};
     return here;
 }
 
 static void list_block(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count, int end, int *pixels_listed) {
-    if (is_here(node, first, count, &scratch->listed)) return;
+    if (ds2ta_is_here(node, first, count, &scratch->listed)) return;
+    scratch->indexed.count = 0; /* indices lay there */
     if (node->op.kind == DS2TA_LINEAR) {
         ds2ta_list_linear(plan, node, scratch, first, count);
         return;
@@ -129,13 +156,19 @@ static void list_block(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scr
 }
 
 void ds2ta_weigh(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high) {
-    int pixels_listed = 0;
-    if (!node->shared) scratch->listed.count = scratch->counted.count = 0;
+    int pixels_listed = 0, untabled = low; /* tokens before are not looked up */
+    if (!node->shared) scratch->listed.count = scratch->counted.count = scratch->indexed.count = 0;
     for (int first = low, count; first < high; first += count) {
+        count = high - first < node->subset_block ? high - first : node->subset_block;
+        if (first >= untabled && is_tabled(plan, node, first, count)) {
+            ds2ta_sum_subsets(plan, node, scratch, first, count);
+            continue;
+        }
+        untabled = first >= untabled ? first + count : untabled;
         count = high - first < node->block ? high - first : node->block;
         if (is_dense(plan, node, first, count)) {
             count = count < node->dense_block ? count : node->dense_block;
-            if (!is_here(node, first, count, &scratch->counted)) ds2ta_count_block(plan, node, scratch, first, count);
+            if (!ds2ta_is_here(node, first, count, &scratch->counted)) ds2ta_count_block(plan, node, scratch, first, count);
             multiply(plan, node, scratch, sample, first, count);
         } else {
             list_block(plan, node, scratch, first, count, high, &pixels_listed);

@@ -124,6 +124,24 @@ static int block_of(int64_t one, int64_t cache, int least) {
     return (int)(block < least ? least : block > 64 ? 64 : block);
 }
 
+/* Sums of subsets need whole sets of channels under a place of the kernel, and multipliers that fit a signed byte. */
+static int make_subsets(const ds2ta_plan *plan, ds2ta_node *node, int64_t *bytes) {
+    if (node->channels % DS2TA_SET) return 1;
+    for (int panel = 0; panel * DS2TA_PANEL < node->tiles; panel++)
+        if (node->planes > (node->together[panel] > 1 ? 7 : 3)) return 1;
+    node->set_pairs = (node->rows / DS2TA_SET + 1) / DS2TA_PAIR;
+    int spans = block_of((int64_t)node->set_pairs * DS2TA_PAIR * DS2TA_SET_BYTES * node->planes * plan->groups, 448 << 10, 1);
+    node->subset_block = spans * DS2TA_SPAN;
+    node->below = take(bytes, (size_t)node->stride_out, sizeof *node->below);
+    for (int o = 0; node->below && o < node->op.out_channels; o++)
+        for (int r = 0; r < node->rows; r++) {
+            int weight = node->op.weight[(size_t)o * (size_t)node->rows + (size_t)r];
+            if (node->together[o / DS2TA_TILE / DS2TA_PANEL] == 1) weight -= weight & 15; /* the low limb has no sign */
+            node->below[o] += weight < 0 ? -weight : 0;
+        }
+    return node->below != NULL;
+}
+
 static void set_blocks(const ds2ta_plan *plan, ds2ta_node *node) {
     node->block = block_of((int64_t)node->rows * node->planes * plan->groups * (int64_t)sizeof(uint16_t), 256 << 10, 8);
     node->dense_block = block_of((int64_t)ds2ta_count_stride(node) * ds2ta_counted(plan), 128 << 10, 8);
@@ -193,13 +211,14 @@ int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
         pack_rows(node);
         if (!make_chunks(node, &bytes)) return -1;
         set_blocks(plan, node);
+        if (!make_subsets(plan, node, &bytes)) return -1;
     }
     return bytes;
 }
 
 void ds2ta_unpack(ds2ta_node *node) {
     free(node->packed), free(node->wide), free(node->bias), free(node->threshold);
-    free(node->table), free(node->weight), free(node->together), free(node->chunks);
+    free(node->table), free(node->weight), free(node->together), free(node->chunks), free(node->below);
 }
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
@@ -220,7 +239,7 @@ static void *piece(ds2ta_scratch *s, int64_t *bytes, size_t count, size_t size) 
 
 int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
     int64_t bytes = 0;
-    size_t counts = 0, quads = 0, seen = 0, encoded = 0, filled = DS2TA_CLASSES * (DS2TA_FILL - 1);
+    size_t indices = 0, tables = 0, turned = 0, counts = 0, quads = 0, seen = 0, encoded = 0, filled = DS2TA_CLASSES * (DS2TA_FILL - 1);
     size_t list = 0, lists = 0, pixels = 0, pixel_lists = 0, tokens = 0, context = 0, keys = 0, spread = 0, groups = (size_t)plan->groups;
     for (int i = 0; i < plan->node_count; i++) {
         const ds2ta_node *node = plan->nodes + i;
@@ -229,7 +248,13 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
             list = larger(list, (size_t)node->block * turns * ((size_t)node->rows + (size_t)node->chunk_count * filled));
             lists = larger(lists, (size_t)node->block * turns * (size_t)node->chunk_count);
             counts = larger(counts, ((size_t)node->dense_block * (size_t)ds2ta_counted(plan) + DS2TA_GROUP) * ds2ta_count_stride(node));
-            quads = larger(quads, (size_t)node->quads * 4 * DS2TA_TILE);
+            quads = larger(quads, (size_t)(node->quads + 4) * 4 * DS2TA_TILE);
+        }
+        if (node->set_pairs && plan->kernels->subsets) {
+            size_t spans = (size_t)node->subset_block / DS2TA_SPAN * groups;
+            indices = larger(indices, spans * (size_t)node->planes * (size_t)node->set_pairs * DS2TA_PAIR * DS2TA_SET_BYTES);
+            tables = larger(tables, 2 * ds2ta_table_size(node));
+            turned = larger(turned, spans * DS2TA_TILE * DS2TA_SPAN);
         }
         if (node->op.kind == DS2TA_CONV) {
             pixels = larger(pixels, (size_t)node->tokens * turns * (size_t)node->channels);
@@ -249,7 +274,8 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
     }
     if (larger(list, pixels) > UINT32_MAX) return -1; /* where a list begins is a number of 32 bits */
     size_t start = DS2TA_PATTERNS, product = groups * DS2TA_GROUP * DS2TA_TILE * DS2TA_PANEL;
-    s->list = piece(s, &bytes, list + DS2TA_SLACK, sizeof *s->list);
+    s->list = piece(s, &bytes, larger((list + DS2TA_SLACK) * sizeof *s->list, indices), 1);
+    s->indices = (uint8_t *)s->list; /* lists or indices */
     s->at = piece(s, &bytes, lists, sizeof *s->at);
     s->start = piece(s, &bytes, lists * start, sizeof *s->start);
     s->pixels = piece(s, &bytes, pixels + DS2TA_SLACK, sizeof *s->pixels);
@@ -257,6 +283,9 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
     s->pixel_start = piece(s, &bytes, pixel_lists * start, sizeof *s->pixel_start);
     s->counts = piece(s, &bytes, counts, 1);
     s->quads = piece(s, &bytes, quads, 1);
+    s->tables = piece(s, &bytes, tables, 1);
+    s->turned = piece(s, &bytes, turned, 1);
+    s->across = piece(s, &bytes, groups * DS2TA_GROUP * DS2TA_SPAN * DS2TA_QUARTET, sizeof *s->across);
     s->product = piece(s, &bytes, product, sizeof *s->product);
     s->values = piece(s, &bytes, spread, sizeof *s->values);
     s->map = piece(s, &bytes, tokens * DS2TA_QUERIES, sizeof *s->map);

@@ -23,6 +23,9 @@ typedef struct {
     int block;         /* tokens whose lists are made at once */
     int dense_block;   /* tokens whose counts are */
     int quads;         /* rows of the dense product, four at a time */
+    int set_pairs;     /* sums of subsets: pairs of sets of rows, or 0 where there are none for this operation, */
+    int subset_block;  /* tokens that are indexed at once, */
+    int32_t *below;    /* and what the smallest sums of each channel's tables are below 0, all together */
     int held_rows;     /* rows of a panel: row `rows`, and what rounds up to quads, are zeros */
     uint8_t *packed;   /* the panels' rows, see ds2ta_panel */
     int32_t *wide;     /* the same for an encoder */
@@ -35,7 +38,7 @@ typedef struct {
 } ds2ta_node;
 
 /* Pieces of memory that a thread works in. */
-#define DS2TA_PIECES 20
+#define DS2TA_PIECES 24
 
 /* Tokens [first, first + count). */
 typedef struct {
@@ -53,6 +56,10 @@ typedef struct {
     uint32_t *pixel_at, *pixel_start;
     uint8_t *counts;    /* the block's counts [token][group][step][row] */
     int8_t *quads;      /* a tile's weights for the dense product */
+    uint8_t *indices;   /* sums of subsets: the block's indices, */
+    uint8_t *tables;    /* tables of four channels, */
+    int32_t *across;    /* their sums, */
+    uint8_t *turned;    /* and a tile's patterns, tokens side by side */
     int32_t *product;
     int16_t *values, *map; /* attention: [pair of tokens][channel][2]; [DS2TA_QUERIES][token] */
     uint8_t *keys;         /* [byte][token] */
@@ -62,13 +69,13 @@ typedef struct {
     uint16_t *seen_rows;  /* and which weights that concerns */
     int32_t *encoded;     /* its sums [tile][step][channel] */
     int32_t *room;        /* rows of integers, for the operations on streams */
-    ds2ta_block listed, counted; /* tokens whose lists and counts are here, for layers that share them */
+    ds2ta_block listed, counted, indexed; /* tokens whose lists, counts and indices are here, for layers that share them */
 } ds2ta_scratch;
 
 struct ds2ta_threads;
 
 /* How products of weights and spikes are made; by the number of spikes unless a test says otherwise. */
-enum ds2ta_way { DS2TA_BY_DENSITY, DS2TA_LISTED, DS2TA_DENSE_WHERE_POSSIBLE };
+enum ds2ta_way { DS2TA_BY_DENSITY, DS2TA_LISTED, DS2TA_DENSE_WHERE_POSSIBLE, DS2TA_SUBSETS_WHERE_POSSIBLE };
 
 struct ds2ta_plan {
     enum ds2ta_way way;
@@ -169,6 +176,15 @@ void ds2ta_list_pixels(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scr
 /* counts.c: counts of a block of tokens. */
 void ds2ta_count_block(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count);
 
+/* subsets.c: whether a layer's sums can be looked up in this run, and doing so for a block of tokens. */
+int ds2ta_may_use_subsets(const ds2ta_plan *plan, const ds2ta_node *node);
+void ds2ta_sum_subsets(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count);
+
+/* Bytes of the tables of four channels. */
+static inline size_t ds2ta_table_size(const ds2ta_node *node) {
+    return (size_t)node->set_pairs * DS2TA_PAIR * DS2TA_QUARTET * DS2TA_TABLE_BYTES;
+}
+
 /* The operations, for tokens [low, high) of sample `sample`. */
 void ds2ta_encode(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
 /* encode.c: one step of one pixel, whose `count` things seen are listed, for all tiles: their products are `stride` apart. */
@@ -214,6 +230,8 @@ void ds2ta_trace_fire(const ds2ta_plan *plan, const ds2ta_node *node, const ds2t
 /* layers.c: neuron of a node, and the firing of one token's tile with its trace. */
 ds2ta_neuron ds2ta_neuron_of(const ds2ta_plan *plan, const ds2ta_node *node);
 void ds2ta_fire(const ds2ta_plan *plan, const ds2ta_node *node, const int32_t *product, int stride, int sample, int token, int tile);
+/* layers.c: whether what these tokens' sums are made from is here already; if not, the caller makes it. */
+int ds2ta_is_here(const ds2ta_node *node, int first, int count, ds2ta_block *held);
 
 /* threads.c: a pool that runs one function on every thread at once. */
 struct ds2ta_threads *ds2ta_threads_new(int count);
