@@ -63,28 +63,41 @@ static inline __m512i bytes_512(const uint8_t *bytes, int count) {
     return _mm512_maskz_loadu_epi8(((__mmask64)1 << count) - 1, bytes);
 }
 
-/* Whether any of so many bytes is not 0. */
-static inline int any_512(const uint8_t *bytes, int size) {
-    __m512i all = _mm512_setzero_si512();
-    for (int i = 0; i < size; i += 64) all = _mm512_or_si512(all, bytes_512(bytes + i, size - i));
-    return _mm512_test_epi8_mask(all, all) != 0;
-}
+/* A sort goes over what fires fifteen times: first, what does not is taken out. Numbers are bytes, from the first channel of a block on. */
+enum { SORTED_BLOCK = 256, MOST_SORTED = 4096, MOST_REGISTERS = MOST_SORTED / 64 };
 
-static void sort_512(const uint8_t *patterns, int channels, int base, int filler, uint16_t *list, uint32_t start[DS2TA_PATTERNS]) {
+typedef struct {
+    uint8_t patterns[MOST_REGISTERS * 64 + 64], numbers[MOST_REGISTERS * 64 + 64]; /* a block fills whole registers up with zeros */
+    uint16_t first[MOST_REGISTERS];                                                /* what each register's numbers begin with */
+    int registers;
+} firing_channels;
+
+static inline void take_firing(const uint8_t *patterns, int channels, int first, firing_channels *taken) {
     uint8_t numbers[64];
     for (int i = 0; i < 64; i++) numbers[i] = (uint8_t)i;
     const __m512i lanes = _mm512_loadu_si512(numbers);
-    uint32_t position = 0;
-    if (!any_512(patterns, channels)) { /* as in the higher planes of counts */
-        memset(start, 0, DS2TA_PATTERNS * sizeof *start);
-        return;
+    int count = 0, begin = taken->registers * 64;
+    for (int c = 0; c < channels; c += 64) {
+        __m512i all = bytes_512(patterns + c, channels - c), from = _mm512_add_epi8(lanes, _mm512_set1_epi8((char)c));
+        __mmask64 firing = _mm512_test_epi8_mask(all, all);
+        _mm512_storeu_si512(taken->patterns + begin + count, _mm512_maskz_compress_epi8(firing, all));
+        _mm512_storeu_si512(taken->numbers + begin + count, _mm512_maskz_compress_epi8(firing, from));
+        count += (int)__builtin_popcountll(firing);
     }
+    for (int i = 0; i < count; i += 64) taken->first[taken->registers++] = (uint16_t)first;
+}
+
+/* How many registers there are differs from token to token: a loop of one length is one guess of the processor less in every class. */
+static inline __attribute__((always_inline)) uint32_t sort_firing(const firing_channels *taken, int registers, int filler, uint16_t *list,
+                                                                  uint32_t start[DS2TA_PATTERNS]) {
+    uint32_t position = 0;
     for (int i = 0; i < DS2TA_CLASSES; i++) {
         start[i] = position;
         const __m512i wanted = _mm512_set1_epi8((char)ds2ta_pattern_of(i));
-        for (int c = 0; c < channels; c += 64) {
-            __mmask64 found = _mm512_cmpeq_epi8_mask(bytes_512(patterns + c, channels - c), wanted);
-            __m512i index = _mm512_maskz_compress_epi8(found, lanes), first = _mm512_set1_epi16((short)(base + c));
+        for (int r = 0; r < registers; r++) {
+            const __m512i first = _mm512_set1_epi16((short)taken->first[r]);
+            __mmask64 found = _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(taken->patterns + 64 * r), wanted);
+            __m512i index = _mm512_maskz_compress_epi8(found, _mm512_loadu_si512(taken->numbers + 64 * r));
             uint32_t count = (uint32_t)__builtin_popcountll(found);
             _mm512_storeu_si512(list + position, _mm512_add_epi16(_mm512_cvtepu8_epi16(_mm512_castsi512_si256(index)), first));
             if (count > 32)
@@ -94,7 +107,30 @@ static void sort_512(const uint8_t *patterns, int channels, int base, int filler
         for (uint32_t k = 0; filler >= 0 && k < DS2TA_FILL; k++) list[position + k] = (uint16_t)filler;
         if (filler >= 0) position = (position + DS2TA_FILL - 1) / DS2TA_FILL * DS2TA_FILL;
     }
-    start[DS2TA_CLASSES] = position;
+    return start[DS2TA_CLASSES] = position;
+}
+
+static void sort(const uint8_t *patterns, int channels, int base, int filler, uint16_t *list, uint32_t start[DS2TA_PATTERNS]);
+
+static void sort_512(const uint8_t *patterns, int channels, int base, int filler, uint16_t *list, uint32_t start[DS2TA_PATTERNS]) {
+    if (channels > MOST_SORTED) {
+        sort(patterns, channels, base, filler, list, start);
+        return;
+    }
+    firing_channels taken;
+    taken.registers = 0;
+    for (int c = 0; c < channels; c += SORTED_BLOCK)
+        take_firing(patterns + c, channels - c < SORTED_BLOCK ? channels - c : SORTED_BLOCK, base + c, &taken);
+    switch (taken.registers) {
+    case 0: memset(start, 0, DS2TA_PATTERNS * sizeof *start); break; /* as in the higher planes of counts */
+    case 1: sort_firing(&taken, 1, filler, list, start); break;
+    case 2: sort_firing(&taken, 2, filler, list, start); break;
+    case 3: sort_firing(&taken, 3, filler, list, start); break;
+    case 4: sort_firing(&taken, 4, filler, list, start); break;
+    case 5: sort_firing(&taken, 5, filler, list, start); break;
+    case 6: sort_firing(&taken, 6, filler, list, start); break;
+    default: sort_firing(&taken, taken.registers, filler, list, start);
+    }
 }
 
 /* Four rows become four registers of four weights a channel. Shuffles work on quarters of a register, 8 pairs of channels each:
@@ -172,9 +208,9 @@ static void dense(const int8_t *quads, int quad_count, const uint8_t *counts, si
 
 /* An addition of words, written out for the reason that DOT is. */
 #define DS2TA_ADD_WORDS(sum, value) __asm__("vpaddw %1, %0, %0" : "+v"(sum) : "v"(value))
-static inline __attribute__((always_inline)) longs reset_512(longs membrane, longs limit, int bit, longs *pattern) {
+static inline __attribute__((always_inline)) longs reset_512(longs membrane, longs limit, int bit, longs *silence) {
     __mmask16 silent = _mm512_cmplt_epi32_mask((__m512i)membrane, (__m512i)limit);
-    *pattern = (longs)_mm512_mask_or_epi32((__m512i)*pattern, _knot_mask16(silent), (__m512i)*pattern, _mm512_set1_epi32(bit));
+    *silence = (longs)_mm512_mask_or_epi32((__m512i)*silence, silent, (__m512i)*silence, _mm512_set1_epi32(bit));
     return (longs)_mm512_maskz_mov_epi32(silent, (__m512i)membrane);
 }
 

@@ -7,25 +7,24 @@ static inline __attribute__((always_inline)) longs attenuated(const ds2ta_neuron
 
 #ifndef DS2TA_RESET
 #define DS2TA_RESET reset
-/* What a membrane is behind its threshold: 0 where it fires, and there the pattern gets the step's bit. */
-static inline __attribute__((always_inline)) longs reset(longs membrane, longs limit, int bit, longs *pattern) {
-    longs fired = membrane >= limit;
-    *pattern |= fired & bit;
-    return membrane & ~fired;
+/* What a membrane is behind its threshold: itself where it does not reach it, and there the silence gets the step's bit, or else 0. */
+static inline __attribute__((always_inline)) longs reset(longs membrane, longs limit, int bit, longs *silence) {
+    longs silent = membrane < limit;
+    *silence |= silent & bit;
+    return membrane & silent;
 }
 #endif
 
-/* One register of neurons. `steps` and `taps` are the neuron's, or numbers that the compiler knows; `state` is NULL, as the compiler
- * knows, at the beginning. */
+/* One register of neurons. `steps`, `taps` and `guard` are the neuron's, or numbers that the compiler knows; `state` is NULL, as the
+ * compiler knows, at the beginning. What is written may not lie where the neuron is, or it would be read again and again. */
 static inline __attribute__((always_inline)) void fire_register(const ds2ta_neuron *neuron, const int32_t *product, size_t stride, longs bias,
                                                                 longs limit, int32_t *state, uint8_t *out, size_t group_stride, int steps,
-                                                                int taps) {
+                                                                int taps, int guard) {
     const longs zero = {0};
-    const int past = taps - 1, numerator = neuron->leak_numerator; /* read once: what is written could lie where it is */
-    const int guard = neuron->guard_bits, leak = neuron->leak_shift;
+    const int past = taps - 1;
     longs decay[4]; /* later taps are seldom: they are computed where they are needed */
     for (int m = 0; m < 4; m++) decay[m] = zero + (neuron->decay * m < 31 ? neuron->decay * m : 31);
-    longs constant = bias << guard, carried = state ? LOAD(longs, state + past * DS2TA_TILE) : zero, pattern = zero, seen[4];
+    longs constant = bias << guard, carried = state ? LOAD(longs, state + past * DS2TA_TILE) : zero, silence = zero, seen[4];
     for (int t = 0; t < steps; t++) {
         longs current = constant, now = LOAD(longs, product + (size_t)t * stride) << guard;
         if (taps > 1) seen[t % 4] = now;
@@ -33,12 +32,12 @@ static inline __attribute__((always_inline)) void fire_register(const ds2ta_neur
         for (int m = 1; m < taps && m <= t; m++)
             current += m < 4 ? seen[(t - m) % 4] >> decay[m] : attenuated(neuron, LOAD(longs, product + (size_t)(t - m) * stride), m);
         for (int m = t + 1; state && m < taps; m++) current += attenuated(neuron, LOAD(longs, state + (past + t - m) * DS2TA_TILE), m);
-        carried = DS2TA_RESET(carried + current, limit, 1 << t % DS2TA_GROUP, &pattern);
-        if (numerator != 1) carried *= numerator;
-        carried >>= leak;
+        carried = DS2TA_RESET(carried + current, limit, 1 << t % DS2TA_GROUP, &silence);
+        if (neuron->leak_numerator != 1) carried *= neuron->leak_numerator;
+        carried >>= neuron->leak_shift;
         if (t % DS2TA_GROUP == DS2TA_GROUP - 1 || t + 1 == steps) {
-            store_low_bytes(pattern, out + (size_t)(t / DS2TA_GROUP) * group_stride);
-            pattern = zero;
+            store_low_bytes(silence ^ ((2 << t % DS2TA_GROUP) - 1), out + (size_t)(t / DS2TA_GROUP) * group_stride);
+            silence = zero;
         }
     }
     for (int k = 0; state && k < past; k++) {
@@ -51,34 +50,40 @@ static inline __attribute__((always_inline)) void fire_register(const ds2ta_neur
 /* A tile of channels. */
 static inline __attribute__((always_inline)) void fire_of(const ds2ta_neuron *neuron, const int32_t *product, size_t stride, const int32_t *bias,
                                                           const int32_t *threshold, int32_t *state, uint8_t *out, size_t group_stride, int steps,
-                                                          int taps) {
+                                                          int taps, int guard) {
     for (int first = 0; first < DS2TA_TILE; first += LONG_LANES)
         fire_register(neuron, product + first, stride, LOAD(longs, bias + first), LOAD(longs, threshold + first), state ? state + first : NULL,
-                      out + first, group_stride, steps, taps);
+                      out + first, group_stride, steps, taps, guard);
 }
 
-#define FIRE(state, steps, taps) fire_of(neuron, product, (size_t)stride, bias, threshold, state, out, group_stride, steps, taps)
+#define FIRE(state, steps, taps, guard) \
+    fire_of(&own, product, (size_t)stride, bias, threshold, state, out, group_stride, steps, taps, guard)
 
 static void fire(const ds2ta_neuron *neuron, const int32_t *product, int stride, const int32_t *bias, const int32_t *threshold,
                  uint8_t *out, size_t group_stride) {
-    int taps = neuron->taps < neuron->steps ? neuron->taps : neuron->steps;
-    switch (neuron->steps == 4 ? taps : 0) {
-    case 1: FIRE(NULL, 4, 1); break;
-    case 2: FIRE(NULL, 4, 2); break;
-    case 3: FIRE(NULL, 4, 3); break;
-    case 4: FIRE(NULL, 4, 4); break;
-    default: FIRE(NULL, neuron->steps, taps);
+    const ds2ta_neuron own = *neuron;
+    int taps = own.taps < own.steps ? own.taps : own.steps, guard = own.guard_bits;
+    switch (own.steps == 4 ? taps : 0) {
+    case 1:
+        if (guard) FIRE(NULL, 4, 1, guard);
+        else FIRE(NULL, 4, 1, 0);
+        break;
+    case 2: FIRE(NULL, 4, 2, guard); break;
+    case 3: FIRE(NULL, 4, 3, guard); break;
+    case 4: FIRE(NULL, 4, 4, guard); break;
+    default: FIRE(NULL, own.steps, taps, guard);
     }
 }
 
 static void go_on(const ds2ta_neuron *neuron, const int32_t *product, int stride, const int32_t *bias, const int32_t *threshold,
                   int32_t *state, uint8_t *out, size_t group_stride) {
-    switch (neuron->steps == 1 ? neuron->taps : 0) {
-    case 1: FIRE(state, 1, 1); break;
-    case 2: FIRE(state, 1, 2); break;
-    case 3: FIRE(state, 1, 3); break;
-    case 4: FIRE(state, 1, 4); break;
-    default: FIRE(state, neuron->steps, neuron->taps);
+    const ds2ta_neuron own = *neuron;
+    switch (own.steps == 1 ? own.taps : 0) {
+    case 1: FIRE(state, 1, 1, own.guard_bits); break;
+    case 2: FIRE(state, 1, 2, own.guard_bits); break;
+    case 3: FIRE(state, 1, 3, own.guard_bits); break;
+    case 4: FIRE(state, 1, 4, own.guard_bits); break;
+    default: FIRE(state, own.steps, own.taps, own.guard_bits);
     }
 }
 
@@ -88,26 +93,30 @@ static void go_on(const ds2ta_neuron *neuron, const int32_t *product, int stride
 /* Tokens side by side: each register has one channel of them. */
 static inline __attribute__((always_inline)) void fire_across_of(const ds2ta_neuron *neuron, const int32_t *sums, size_t stride,
                                                                  const int32_t *bias, const int32_t *threshold, uint8_t *out,
-                                                                 size_t group_stride, int steps, int taps) {
+                                                                 size_t group_stride, int steps, int taps, int guard) {
     const longs zero = {0};
     for (int at = 0; at < DS2TA_QUARTET * DS2TA_SPAN; at += LONG_LANES) {
         int output = at / DS2TA_SPAN;
         fire_register(neuron, sums + (size_t)output * stride + at % DS2TA_SPAN, DS2TA_SPAN, zero + bias[output], zero + threshold[output], NULL,
-                      out + at, group_stride, steps, taps);
+                      out + at, group_stride, steps, taps, guard);
     }
 }
 
-#define FIRE(steps, taps) fire_across_of(neuron, sums, stride, bias, threshold, out, group_stride, steps, taps)
+#define FIRE(steps, taps, guard) fire_across_of(&own, sums, stride, bias, threshold, out, group_stride, steps, taps, guard)
 
 static void fire_across(const ds2ta_neuron *neuron, const int32_t *sums, size_t stride, const int32_t *bias, const int32_t *threshold,
                         uint8_t *out, size_t group_stride) {
-    int taps = neuron->taps < neuron->steps ? neuron->taps : neuron->steps;
-    switch (neuron->steps == 4 ? taps : 0) {
-    case 1: FIRE(4, 1); break;
-    case 2: FIRE(4, 2); break;
-    case 3: FIRE(4, 3); break;
-    case 4: FIRE(4, 4); break;
-    default: FIRE(neuron->steps, taps);
+    const ds2ta_neuron own = *neuron;
+    int taps = own.taps < own.steps ? own.taps : own.steps, guard = own.guard_bits;
+    switch (own.steps == 4 ? taps : 0) {
+    case 1:
+        if (guard) FIRE(4, 1, guard);
+        else FIRE(4, 1, 0);
+        break;
+    case 2: FIRE(4, 2, guard); break;
+    case 3: FIRE(4, 3, guard); break;
+    case 4: FIRE(4, 4, guard); break;
+    default: FIRE(own.steps, taps, guard);
     }
 }
 

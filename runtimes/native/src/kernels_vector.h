@@ -40,6 +40,7 @@ static inline uint32_t fill(uint16_t *list, uint32_t length, int filler) {
 
 #ifndef DS2TA_SORT
 #define DS2TA_SORT sort
+#endif
 static void sort(const uint8_t *patterns, int channels, int base, int filler, uint16_t *list, uint32_t start[DS2TA_PATTERNS]) {
     uint32_t position[DS2TA_PATTERNS] = {0}, next = 0;
     for (int c = 0; c < channels; c++) position[patterns[c]]++;
@@ -52,7 +53,6 @@ static void sort(const uint8_t *patterns, int channels, int base, int filler, ui
     for (int c = 0; c < channels; c++)
         if (patterns[c]) list[position[patterns[c]]++] = (uint16_t)(base + c);
 }
-#endif
 
 /* Rows that are copied at once. */
 typedef uint16_t some_rows __attribute__((vector_size(32)));
