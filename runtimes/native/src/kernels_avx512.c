@@ -84,6 +84,7 @@ static inline void take_firing(const uint8_t *patterns, int channels, int first,
         _mm512_storeu_si512(taken->numbers + begin + count, _mm512_maskz_compress_epi8(firing, from));
         count += (int)__builtin_popcountll(firing);
     }
+    _mm512_storeu_si512(taken->patterns + begin + count, _mm512_setzero_si512());
     for (int i = 0; i < count; i += 64) taken->first[taken->registers++] = (uint16_t)first;
 }
 
