@@ -61,6 +61,12 @@ enum { DS2TA_SPAN = 16, DS2TA_SET = 16, DS2TA_PAIR = 2, DS2TA_QUARTET = 4 };
 /* What of a weight a table is made of: all of it, where two sets' sums fit a byte, or its low four bits, or what is above them. */
 enum ds2ta_limb { DS2TA_WHOLE, DS2TA_LOW, DS2TA_HIGH };
 
+/* What is looked up for one plane of counts and one part of the weights, and what its sums are multiplied by. */
+typedef struct {
+    const uint8_t *tables, *indices;
+    int pairs, multiplier;
+} ds2ta_term;
+
 typedef struct {
     /* How many sixteenths of a listed row's time a row takes; 0 where only a test asks for it. */
     int cost;
@@ -72,9 +78,8 @@ typedef struct {
      * output channels from `channel` on. A pair is 8 quads of `quads`. */
     void (*tabulate)(const int8_t *quads, int pairs, int channel, enum ds2ta_limb limb, uint8_t *tables);
 
-    /* sums[output * stride + step * DS2TA_SPAN + token] += multiplier times the table's numbers, for the four steps of a group. Where
-     * `begin` is not NULL, an output's sums are begin[output] before. */
-    void (*add)(const uint8_t *tables, const uint8_t *indices, int pairs, int multiplier, const int32_t *begin, int32_t *sums, size_t stride);
+    /* sums[output * stride + step * DS2TA_SPAN + token] = begin[output] + all terms' numbers, for the four steps of a group. */
+    void (*add)(const ds2ta_term *terms, int count, const int32_t *begin, int32_t *sums, size_t stride);
 
     /* Temporal window and neuron of four channels, for all steps and DS2TA_SPAN tokens: writes the patterns of group g to
      * out[g * group_stride + output * DS2TA_SPAN + token]. */

@@ -25,16 +25,21 @@ static void tabulate(const int8_t *quads, int pairs, int channel, enum ds2ta_lim
     }
 }
 
-static void add(const uint8_t *tables, const uint8_t *indices, int pairs, int multiplier, const int32_t *begin, int32_t *sums, size_t stride) {
+static int32_t look_up(const ds2ta_term *term, int output, int place) {
+    int32_t sum = 0;
+    for (int set = 0; set < term->pairs * DS2TA_PAIR; set++) {
+        const uint8_t *table = term->tables + ((set / DS2TA_PAIR * DS2TA_QUARTET + output) * DS2TA_PAIR + set % DS2TA_PAIR) * DS2TA_TABLE_BYTES;
+        for (int four = 0; four < 4; four++) sum += table[term->indices[set * DS2TA_SET_BYTES + place * 4 + four] % DS2TA_TABLE_BYTES];
+    }
+    return sum * term->multiplier;
+}
+
+static void add(const ds2ta_term *terms, int count, const int32_t *begin, int32_t *sums, size_t stride) {
     for (int output = 0; output < DS2TA_QUARTET; output++)
-        for (int i = 0; i < DS2TA_GROUP * DS2TA_SPAN; i++) {
-            int32_t sum = 0;
-            for (int set = 0; set < pairs * DS2TA_PAIR; set++) {
-                int table = (set / DS2TA_PAIR * DS2TA_QUARTET + output) * DS2TA_PAIR + set % DS2TA_PAIR;
-                for (int four = 0; four < 4; four++) sum += tables[table * DS2TA_TABLE_BYTES + indices[set * DS2TA_SET_BYTES + i * 4 + four] % DS2TA_TABLE_BYTES];
-            }
-            int32_t *to = sums + (size_t)output * stride + i;
-            *to = (begin ? begin[output] : *to) + multiplier * sum;
+        for (int place = 0; place < DS2TA_GROUP * DS2TA_SPAN; place++) {
+            int32_t *sum = sums + (size_t)output * stride + place;
+            *sum = begin[output];
+            for (int i = 0; i < count; i++) *sum += look_up(terms + i, output, place);
         }
 }
 

@@ -86,23 +86,22 @@ static void tabulate_512(const int8_t *quads, int pairs, int channel, enum ds2ta
 #undef TABULATE
 
 /* Sixteen sums of 16 tokens stay in registers; every table that is loaded serves four steps, every number four channels. */
-static void add_512(const uint8_t *tables, const uint8_t *indices, int pairs, int multiplier, const int32_t *begin, int32_t *sums, size_t stride) {
-    const __m512i by = _mm512_set1_epi8((char)multiplier);
-#define SUM(output, step) (sums + (output) * stride + (step) * DS2TA_SPAN)
-#define FIRST(output, step) (begin ? _mm512_set1_epi32(begin[output]) : _mm512_load_si512(SUM(output, step)))
-#define SUMS(o, output)                                                                                              \
-    __m512i o##_0 = FIRST(output, 0), o##_1 = FIRST(output, 1), o##_2 = FIRST(output, 2), o##_3 = FIRST(output, 3)
+static void add_512(const ds2ta_term *terms, int count, const int32_t *begin, int32_t *sums, size_t stride) {
+#define SUMS(o, output)                                          \
+    __m512i o##_0 = _mm512_set1_epi32(begin[output]), o##_1 = o##_0, o##_2 = o##_0, o##_3 = o##_0
     SUMS(first, 0);
     SUMS(second, 1);
     SUMS(third, 2);
     SUMS(fourth, 3);
 #undef SUMS
-#undef FIRST
-    for (int pair = 0; pair < pairs; pair++, tables += DS2TA_QUARTET * DS2TA_PAIR * DS2TA_TABLE_BYTES, indices += DS2TA_PAIR * DS2TA_SET_BYTES) {
-        __m512i one_0 = _mm512_load_si512(indices), one_1 = _mm512_load_si512(indices + 64);
-        __m512i one_2 = _mm512_load_si512(indices + 128), one_3 = _mm512_load_si512(indices + 192);
-        __m512i other_0 = _mm512_load_si512(indices + 256), other_1 = _mm512_load_si512(indices + 320);
-        __m512i other_2 = _mm512_load_si512(indices + 384), other_3 = _mm512_load_si512(indices + 448), table, next, found;
+    for (; count > 0; count--, terms++) {
+        const __m512i by = _mm512_set1_epi8((char)terms->multiplier);
+        const uint8_t *tables = terms->tables, *indices = terms->indices;
+        for (int pair = terms->pairs; pair > 0; pair--, tables += DS2TA_QUARTET * DS2TA_PAIR * DS2TA_TABLE_BYTES, indices += DS2TA_PAIR * DS2TA_SET_BYTES) {
+            __m512i one_0 = _mm512_load_si512(indices), one_1 = _mm512_load_si512(indices + 64);
+            __m512i one_2 = _mm512_load_si512(indices + 128), one_3 = _mm512_load_si512(indices + 192);
+            __m512i other_0 = _mm512_load_si512(indices + 256), other_1 = _mm512_load_si512(indices + 320);
+            __m512i other_2 = _mm512_load_si512(indices + 384), other_3 = _mm512_load_si512(indices + 448), table, next, found;
 #define STEP(o, step)                                                                                                      \
     found = _mm512_add_epi8(_mm512_permutexvar_epi8(one_##step, table), _mm512_permutexvar_epi8(other_##step, next));      \
     DOT(o##_##step, found, by)
@@ -113,13 +112,15 @@ static void add_512(const uint8_t *tables, const uint8_t *indices, int pairs, in
     STEP(o, 1);                                                  \
     STEP(o, 2);                                                  \
     STEP(o, 3)
-        ADD(first, 0);
-        ADD(second, 1);
-        ADD(third, 2);
-        ADD(fourth, 3);
+            ADD(first, 0);
+            ADD(second, 1);
+            ADD(third, 2);
+            ADD(fourth, 3);
 #undef ADD
 #undef STEP
+        }
     }
+#define SUM(output, step) (sums + (output) * stride + (step) * DS2TA_SPAN)
 #define KEEP(o, output)                             \
     _mm512_store_si512(SUM(output, 0), o##_0);      \
     _mm512_store_si512(SUM(output, 1), o##_1);      \
@@ -161,4 +162,4 @@ static void turn_512(const uint8_t *patterns, uint8_t *out, size_t stride, int t
 }
 
 const ds2ta_subsets ds2ta_subsets_512 = {
-    .cost = 8, .index = index_512, .tabulate = tabulate_512, .add = add_512, .fire = fire_across, .turn = turn_512};
+    .cost = 7, .index = index_512, .tabulate = tabulate_512, .add = add_512, .fire = fire_across, .turn = turn_512};

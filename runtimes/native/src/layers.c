@@ -31,67 +31,71 @@ void ds2ta_fire(const ds2ta_plan *plan, const ds2ta_node *node, const int32_t *p
 
 /* In rows added of one tile: what a list takes beside its rows, once a tile; what sorting takes beside its channels; joining sorted
  * pixels; making the tables of a row of 64 channels, and what a token takes beside looking up. So many rows lie in the first-level cache;
- * those of others take a quarter longer. */
-enum { LIST_COST = 44, SORT_COST = 240, JOIN_COST = 350, TABLE_COST = 22, SPAN_COST = 25, NEAR_ROWS = 512 };
+ * those of others take longer, and those that are added in 8 bits less. */
+enum { LIST_COST = 44, SORT_COST = 240, JOIN_COST = 350, TABLE_COST = 24, SPAN_COST = 52, NEAR_ROWS = 512 };
 
-static int64_t cost_of_lists(const ds2ta_plan *plan, const ds2ta_node *node, int first, int count) {
-    int64_t spikes = 0, lists = 0; /* lists that are not empty, about */
+/* What fires in a block of tokens: patterns that are not silent, plane by plane, and about how many lists are not empty. */
+typedef struct {
+    int64_t spikes[DS2TA_MAX_PLANES], all, lists;
+} firing;
+
+static firing count_firing(const ds2ta_plan *plan, const ds2ta_node *node, int first, int count) {
+    firing found = {{0}, 0, 0};
     for (int group = 0; group < plan->groups; group++)
         for (int plane = 0; plane < node->planes; plane++) {
             const uint8_t *patterns = ds2ta_patterns(plan, node->op.inputs[0], plane, group) + (size_t)first * (size_t)node->stride_in;
             int64_t listed = (int64_t)plan->kernels->listed(patterns, (size_t)count * (size_t)node->stride_in);
-            spikes += listed;
-            lists += listed < count ? listed : count;
+            found.spikes[plane] += listed;
+            found.all += listed;
+            found.lists += listed < count ? listed : count;
         }
-    int64_t rows = spikes * node->op.size * node->op.size * node->tiles * (node->together[0] > 1 ? 7 : 8) / 8;
-    if (node->rows > NEAR_ROWS) rows += rows / 4;
+    return found;
+}
+
+static int64_t cost_of_lists(const ds2ta_node *node, const firing *found) {
+    int eighths = node->rows > NEAR_ROWS ? (node->together[0] > 1 ? 9 : 10) : (node->together[0] > 1 ? 6 : 8);
+    int64_t rows = found->all * node->op.size * node->op.size * node->tiles * eighths / 8;
     int64_t sorting = node->op.kind == DS2TA_CONV ? SORT_COST + JOIN_COST : (SORT_COST + node->rows) / node->sharers;
-    return rows + lists * (sorting + LIST_COST * node->chunk_count * node->tiles);
+    return rows + found->lists * (sorting + LIST_COST * node->chunk_count * node->tiles);
 }
 
 static int64_t cost_of_dense(const ds2ta_plan *plan, const ds2ta_node *node, int count) {
+    if (node->planes > plan->kernels->dense_planes) return INT64_MAX;
     return (int64_t)count * plan->groups * node->rows * node->tiles * plan->kernels->dense_cost / 16 / ds2ta_fold(plan);
 }
 
-static int64_t cost_of_subsets(const ds2ta_plan *plan, const ds2ta_node *node, int count) {
-    int64_t rows = (int64_t)node->set_pairs * DS2TA_PAIR * DS2TA_SET * (node->together[0] > 1 ? 1 : 2);
-    int64_t tokens = (count + DS2TA_SPAN - 1) / DS2TA_SPAN * DS2TA_SPAN * plan->groups;
-    int64_t looked_up = rows * node->planes * plan->kernels->subsets->cost / 16 + SPAN_COST;
-    return (rows * TABLE_COST + tokens * looked_up) * node->op.out_channels / DS2TA_TILE;
+/* A linear layer's plane has no more rows than patterns that are not silent. */
+static int64_t cost_of_subsets(const ds2ta_plan *plan, const ds2ta_node *node, int count, const firing *found) {
+    if (!plan->kernels->subsets || !plan->kernels->subsets->cost || !ds2ta_may_use_subsets(plan, node)) return INT64_MAX;
+    int64_t rows = (int64_t)node->set_pairs * DS2TA_PAIR * DS2TA_SET, looked_up = 0;
+    int64_t tokens = (count + DS2TA_SPAN - 1) / DS2TA_SPAN * DS2TA_SPAN * plan->groups, limbs = node->together[0] > 1 ? 1 : 2;
+    for (int plane = 0; plane < node->planes; plane++)
+        looked_up += node->op.kind == DS2TA_LINEAR && found->spikes[plane] < rows ? found->spikes[plane] : rows;
+    int64_t each = looked_up * limbs * plan->kernels->subsets->cost / 16 + SPAN_COST;
+    return (rows * limbs * TABLE_COST + tokens * each) * node->op.out_channels / DS2TA_TILE;
 }
 
-/* Whether sums of subsets take less time than the other ways for tokens [first, first + count). */
-static int is_tabled(const ds2ta_plan *plan, const ds2ta_node *node, int first, int count) {
-    if (!ds2ta_may_use_subsets(plan, node)) return 0;
-    if (plan->way != DS2TA_BY_DENSITY) return plan->way == DS2TA_SUBSETS_WHERE_POSSIBLE;
-    if (!plan->kernels->subsets->cost) return 0;
-    int64_t cost = cost_of_subsets(plan, node, count);
-    return cost < cost_of_lists(plan, node, first, count) && (node->planes > plan->kernels->dense_planes || cost < cost_of_dense(plan, node, count));
+/* The way that takes least time for tokens [first, first + count). */
+static enum ds2ta_way choose(const ds2ta_plan *plan, const ds2ta_node *node, int first, int count) {
+    if (plan->way == DS2TA_SUBSETS_WHERE_POSSIBLE && ds2ta_may_use_subsets(plan, node)) return plan->way;
+    if (plan->way == DS2TA_DENSE_WHERE_POSSIBLE && node->planes <= plan->kernels->dense_planes) return plan->way;
+    if (plan->way != DS2TA_BY_DENSITY) return DS2TA_LISTED;
+    firing found = count_firing(plan, node, first, count);
+    int64_t lists = cost_of_lists(node, &found), dense = cost_of_dense(plan, node, count), subsets = cost_of_subsets(plan, node, count, &found);
+    if (subsets < lists && subsets < dense) return DS2TA_SUBSETS_WHERE_POSSIBLE;
+    return dense < lists ? DS2TA_DENSE_WHERE_POSSIBLE : DS2TA_LISTED;
 }
 
-/* Whether multiplying everything takes less time than the lists of tokens [first, first + count). */
-static int is_dense(const ds2ta_plan *plan, const ds2ta_node *node, int first, int count) {
-    if (plan->way == DS2TA_LISTED || node->planes > plan->kernels->dense_planes) return 0;
-    if (plan->way == DS2TA_DENSE_WHERE_POSSIBLE) return 1;
-    return cost_of_lists(plan, node, first, count) > cost_of_dense(plan, node, count);
-}
-
-/* Weights are read once and seldom lie in a near cache: while a token is worked on, its share of what is needed next is fetched. */
-typedef struct {
-    const uint8_t *begin;
-    size_t lines;
-} ahead;
-
-static ahead after_tile(const ds2ta_plan *plan, const ds2ta_node *node, int tile, int width) {
+ds2ta_ahead ds2ta_after_tile(const ds2ta_plan *plan, const ds2ta_node *node, int tile, int width) {
     while (tile + width >= node->tiles || !node->packed) {
-        if (++node == plan->nodes + plan->node_count) return (ahead){NULL, 0};
+        if (++node == plan->nodes + plan->node_count) return (ds2ta_ahead){NULL, 0};
         tile = 0, width = 0;
     }
     int tiles = node->tiles - tile - width < DS2TA_PANEL ? 1 : DS2TA_PANEL;
-    return (ahead){ds2ta_panel_of(node, (tile + width) / DS2TA_PANEL * DS2TA_PANEL).rows, (size_t)node->held_rows * (size_t)tiles};
+    return (ds2ta_ahead){ds2ta_panel_of(node, (tile + width) / DS2TA_PANEL * DS2TA_PANEL).rows, (size_t)node->held_rows * (size_t)tiles};
 }
 
-static void fetch(ahead next, int n, int count) {
+void ds2ta_prefetch(ds2ta_ahead next, int n, int count) {
     size_t end = next.lines * (size_t)(n + 1) / (size_t)count;
     for (size_t line = next.lines * (size_t)n / (size_t)count; line < end; line++) __builtin_prefetch(next.begin + line * 64, 0, 2);
 }
@@ -102,9 +106,9 @@ static void add_rows(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scrat
     size_t stride = (size_t)plan->groups * DS2TA_GROUP * DS2TA_TILE;
     for (int tile = 0; tile < node->tiles; tile += DS2TA_PANEL) {
         ds2ta_panel panel = ds2ta_panel_of(node, tile);
-        ahead next = after_tile(plan, node, tile, panel.width);
+        ds2ta_ahead next = ds2ta_after_tile(plan, node, tile, panel.width);
         for (int n = 0; n < count; n++) {
-            fetch(next, n, count);
+            ds2ta_prefetch(next, n, count);
             for (int turn = 0; turn < turns; turn++) {
                 int group = turn / per_group, plane = turn % per_group / node->chunk_count;
                 size_t list = (size_t)n * (size_t)turns + (size_t)turn;
@@ -123,10 +127,10 @@ static void multiply(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scrat
     int fold = ds2ta_fold(plan);
     for (int tile = 0; tile < node->tiles; tile++) {
         ds2ta_panel panel = ds2ta_panel_of(node, tile / DS2TA_PANEL * DS2TA_PANEL);
-        ahead next = tile % DS2TA_PANEL ? (ahead){NULL, 0} : after_tile(plan, node, tile, panel.width);
+        ds2ta_ahead next = tile % DS2TA_PANEL ? (ds2ta_ahead){NULL, 0} : ds2ta_after_tile(plan, node, tile, panel.width);
         plan->kernels->unpack(&panel, tile % DS2TA_PANEL, node->quads, scratch->quads);
         for (int n = 0; n < count; n += fold) {
-            fetch(next, n / fold, (count + fold - 1) / fold);
+            ds2ta_prefetch(next, n / fold, (count + fold - 1) / fold);
             const uint8_t *counts = scratch->counts + (size_t)n * (size_t)ds2ta_counted(plan) * stride;
             for (int group = 0; group < plan->groups; group++)
                 plan->kernels->dense(scratch->quads, node->quads, counts + (size_t)group * size, stride,
@@ -155,24 +159,28 @@ static void list_block(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scr
     ds2ta_list_conv(plan, node, scratch, first, count);
 }
 
+static int smaller(int a, int b) { return a < b ? a : b; }
+
 void ds2ta_weigh(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high) {
-    int pixels_listed = 0, untabled = low; /* tokens before are not looked up */
+    int pixels_listed = 0, most = ds2ta_may_use_subsets(plan, node) ? node->subset_block : node->block;
     if (!node->shared) scratch->listed.count = scratch->counted.count = scratch->indexed.count = 0;
-    for (int first = low, count; first < high; first += count) {
-        count = high - first < node->subset_block ? high - first : node->subset_block;
-        if (first >= untabled && is_tabled(plan, node, first, count)) {
-            ds2ta_sum_subsets(plan, node, scratch, first, count);
+    for (int block = low; block < high; block += most) {
+        int end = smaller(block + most, high);
+        enum ds2ta_way way = choose(plan, node, block, end - block);
+        if (way == DS2TA_SUBSETS_WHERE_POSSIBLE) {
+            ds2ta_sum_subsets(plan, node, scratch, block, end - block);
             continue;
         }
-        untabled = first >= untabled ? first + count : untabled;
-        count = high - first < node->block ? high - first : node->block;
-        if (is_dense(plan, node, first, count)) {
-            count = count < node->dense_block ? count : node->dense_block;
-            if (!ds2ta_is_here(node, first, count, &scratch->counted)) ds2ta_count_block(plan, node, scratch, first, count);
-            multiply(plan, node, scratch, sample, first, count);
-        } else {
-            list_block(plan, node, scratch, first, count, high, &pixels_listed);
-            add_rows(plan, node, scratch, sample, first, count);
+        for (int first = block, count; first < end; first += count) {
+            if (way == DS2TA_DENSE_WHERE_POSSIBLE) {
+                count = smaller(end - first, node->dense_block);
+                if (!ds2ta_is_here(node, first, count, &scratch->counted)) ds2ta_count_block(plan, node, scratch, first, count);
+                multiply(plan, node, scratch, sample, first, count);
+            } else {
+                count = smaller(end - first, node->block);
+                list_block(plan, node, scratch, first, count, high, &pixels_listed);
+                add_rows(plan, node, scratch, sample, first, count);
+            }
         }
     }
 }

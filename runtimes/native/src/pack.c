@@ -239,7 +239,7 @@ static void *piece(ds2ta_scratch *s, int64_t *bytes, size_t count, size_t size) 
 
 int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
     int64_t bytes = 0;
-    size_t indices = 0, tables = 0, turned = 0, counts = 0, quads = 0, seen = 0, encoded = 0, filled = DS2TA_CLASSES * (DS2TA_FILL - 1);
+    size_t indices = 0, chosen = 0, tables = 0, turned = 0, counts = 0, quads = 0, seen = 0, encoded = 0, filled = DS2TA_CLASSES * (DS2TA_FILL - 1);
     size_t list = 0, lists = 0, pixels = 0, pixel_lists = 0, tokens = 0, context = 0, keys = 0, spread = 0, groups = (size_t)plan->groups;
     for (int i = 0; i < plan->node_count; i++) {
         const ds2ta_node *node = plan->nodes + i;
@@ -253,7 +253,11 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
         if (node->set_pairs && plan->kernels->subsets) {
             size_t spans = (size_t)node->subset_block / DS2TA_SPAN * groups;
             indices = larger(indices, spans * (size_t)node->planes * (size_t)node->set_pairs * DS2TA_PAIR * DS2TA_SET_BYTES);
-            tables = larger(tables, 2 * ds2ta_table_size(node));
+            size_t twice = node->op.kind == DS2TA_LINEAR ? 2 : 1; /* all rows', and as many as planes have chosen, in whole pairs */
+            size_t pairs = (size_t)node->set_pairs * twice + DS2TA_MAX_PLANES;
+            tables = larger(tables, 2 * ds2ta_table_size((int)pairs));
+            quads = larger(quads, pairs * DS2TA_PAIR * DS2TA_SET * DS2TA_TILE);
+            chosen = larger(chosen, (size_t)node->rows * (twice - 1));
             turned = larger(turned, spans * DS2TA_TILE * DS2TA_SPAN);
         }
         if (node->op.kind == DS2TA_CONV) {
@@ -283,6 +287,7 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
     s->pixel_start = piece(s, &bytes, pixel_lists * start, sizeof *s->pixel_start);
     s->counts = piece(s, &bytes, counts, 1);
     s->quads = piece(s, &bytes, quads, 1);
+    s->chosen = piece(s, &bytes, chosen, sizeof *s->chosen);
     s->tables = piece(s, &bytes, tables, 1);
     s->turned = piece(s, &bytes, turned, 1);
     s->across = piece(s, &bytes, groups * DS2TA_GROUP * DS2TA_SPAN * DS2TA_QUARTET, sizeof *s->across);

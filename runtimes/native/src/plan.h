@@ -45,6 +45,13 @@ typedef struct {
     int first, count;
 } ds2ta_block;
 
+/* Sets of rows of one plane: of all rows, or of those that are chosen because the others are silent in this block of tokens. */
+typedef struct {
+    const uint16_t *chosen; /* NULL: all */
+    int count, pairs;
+    size_t at; /* of their indices, behind those of the planes before */
+} ds2ta_sets;
+
 /* What one thread works in. */
 typedef struct {
     void *pieces[DS2TA_PIECES]; /* what is given back in the end; all that follows lies in them */
@@ -57,6 +64,10 @@ typedef struct {
     uint8_t *counts;    /* the block's counts [token][group][step][row] */
     int8_t *quads;      /* a tile's weights for the dense product */
     uint8_t *indices;   /* sums of subsets: the block's indices, */
+    ds2ta_sets sets[DS2TA_MAX_PLANES]; /* of each plane, */
+    size_t set_bytes;   /* their indices' bytes for a group of a span, */
+    uint16_t *chosen;   /* rows that planes have chosen */
+    int chosen_count;
     uint8_t *tables;    /* tables of four channels, */
     int32_t *across;    /* their sums, */
     uint8_t *turned;    /* and a tile's patterns, tokens side by side */
@@ -181,9 +192,7 @@ int ds2ta_may_use_subsets(const ds2ta_plan *plan, const ds2ta_node *node);
 void ds2ta_sum_subsets(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count);
 
 /* Bytes of the tables of four channels. */
-static inline size_t ds2ta_table_size(const ds2ta_node *node) {
-    return (size_t)node->set_pairs * DS2TA_PAIR * DS2TA_QUARTET * DS2TA_TABLE_BYTES;
-}
+static inline size_t ds2ta_table_size(int pairs) { return (size_t)pairs * DS2TA_PAIR * DS2TA_QUARTET * DS2TA_TABLE_BYTES; }
 
 /* The operations, for tokens [low, high) of sample `sample`. */
 void ds2ta_encode(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
@@ -230,6 +239,16 @@ void ds2ta_trace_fire(const ds2ta_plan *plan, const ds2ta_node *node, const ds2t
 /* layers.c: neuron of a node, and the firing of one token's tile with its trace. */
 ds2ta_neuron ds2ta_neuron_of(const ds2ta_plan *plan, const ds2ta_node *node);
 void ds2ta_fire(const ds2ta_plan *plan, const ds2ta_node *node, const int32_t *product, int stride, int sample, int token, int tile);
+/* Weights are read once and seldom lie in a near cache: while a token is worked on, its share of what is needed next is fetched. */
+typedef struct {
+    const uint8_t *begin;
+    size_t lines;
+} ds2ta_ahead;
+
+/* layers.c: the weights behind so many tiles, of the next layer where there are none, and fetching the n-th of `count` shares of them. */
+ds2ta_ahead ds2ta_after_tile(const ds2ta_plan *plan, const ds2ta_node *node, int tile, int width);
+void ds2ta_prefetch(ds2ta_ahead next, int n, int count);
+
 /* layers.c: whether what these tokens' sums are made from is here already; if not, the caller makes it. */
 int ds2ta_is_here(const ds2ta_node *node, int first, int count, ds2ta_block *held);
 

@@ -28,65 +28,171 @@ static void find_rows(const ds2ta_plan *plan, const ds2ta_node *node, int first,
     }
 }
 
-/* The block's indices: [span][group][plane][set][step][token][four]. */
-static void index_block(const ds2ta_plan *plan, const ds2ta_node *node, uint8_t *indices, int first, int count) {
-    size_t size = (size_t)node->set_pairs * DS2TA_PAIR * DS2TA_SET_BYTES;
-    int sets = node->channels / DS2TA_SET;
+/* Sets of all rows, for one group of a span and one plane. */
+static void index_all(const ds2ta_plan *plan, const ds2ta_node *node, const uint8_t *patterns, int first, int count, uint8_t *indices) {
     const uint8_t *rows[DS2TA_SPAN];
+    size_t sets = (size_t)(node->channels / DS2TA_SET);
+    for (int place = 0; place < node->op.size * node->op.size; place++) {
+        find_rows(plan, node, first, count, place, patterns, rows);
+        plan->kernels->subsets->index(rows, (int)sets, indices + (size_t)place * sets * DS2TA_SET_BYTES);
+    }
+}
+
+static void pick(const uint8_t *restrict from, const uint16_t *restrict chosen, int count, uint8_t *restrict to) {
+    for (int k = 0; k < count; k++) to[k] = from[chosen[k]];
+}
+
+/* Sets of chosen rows: their patterns are put beside each other first. */
+static void index_chosen(const ds2ta_plan *plan, const ds2ta_node *node, const ds2ta_sets *sets, const uint8_t *patterns, int first, int count,
+                         uint8_t *room, uint8_t *indices) {
+    const uint8_t *rows[DS2TA_SPAN];
+    size_t width = (size_t)sets->pairs * DS2TA_PAIR * DS2TA_SET;
+    for (int n = 0; n < DS2TA_SPAN; n++) {
+        const uint8_t *from = n < count ? patterns + (size_t)(first + n) * (size_t)node->stride_in : SILENCE;
+        uint8_t *to = room + (size_t)n * width;
+        pick(from, sets->chosen, sets->count, to);
+        memset(to + sets->count, 0, width - (size_t)sets->count);
+        rows[n] = to;
+    }
+    plan->kernels->subsets->index(rows, sets->pairs * DS2TA_PAIR, indices);
+}
+
+static void merge(const uint8_t *restrict from, int count, uint8_t *restrict to) {
+    for (int c = 0; c < count; c++) to[c] |= from[c];
+}
+
+/* Chooses the rows of a linear layer's plane that fire in this block, if they are few; higher planes of counts are mostly empty. */
+static void choose_rows(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int plane, int first, int count) {
+    ds2ta_sets *sets = scratch->sets + plane;
+    uint16_t *chosen = scratch->chosen + scratch->chosen_count;
+    uint8_t *fires = memset(scratch->tables, 0, (size_t)node->stride_in);
+    *sets = (ds2ta_sets){NULL, 0, node->set_pairs, 0};
+    if (node->op.kind != DS2TA_LINEAR) return;
+    for (int group = 0; group < plan->groups; group++)
+        for (int n = first; n < first + count; n++)
+            merge(ds2ta_patterns(plan, node->op.inputs[0], plane, group) + (size_t)n * (size_t)node->stride_in, node->channels, fires);
+    int most = node->rows * 3 / 4, size = 0;
+    most = most < node->rows - scratch->chosen_count ? most : node->rows - scratch->chosen_count;
+    for (int c = 0; c < node->channels; c++) {
+        if (!fires[c]) continue;
+        if (size == most) return;
+        chosen[size++] = (uint16_t)c;
+    }
+    *sets = (ds2ta_sets){chosen, size, (size + DS2TA_PAIR * DS2TA_SET - 1) / (DS2TA_PAIR * DS2TA_SET), 0};
+    scratch->chosen_count += size;
+}
+
+/* The block's indices: [span][group][plane][set][step][token][four]. */
+static void index_block(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count) {
+    uint8_t *indices = scratch->indices;
+    scratch->chosen_count = 0;
+    scratch->set_bytes = 0;
+    for (int plane = 0; plane < node->planes; plane++) {
+        choose_rows(plan, node, scratch, plane, first, count);
+        scratch->sets[plane].at = scratch->set_bytes;
+        scratch->set_bytes += (size_t)scratch->sets[plane].pairs * DS2TA_PAIR * DS2TA_SET_BYTES;
+    }
     for (int n = 0; n < count; n += DS2TA_SPAN)
-        for (int group = 0; group < plan->groups; group++)
-            for (int plane = 0; plane < node->planes; plane++, indices += size) {
+        for (int group = 0; group < plan->groups; group++, indices += scratch->set_bytes)
+            for (int plane = 0; plane < node->planes; plane++) {
+                const ds2ta_sets *sets = scratch->sets + plane;
                 const uint8_t *patterns = ds2ta_patterns(plan, node->op.inputs[0], plane, group);
-                for (int place = 0; place < node->op.size * node->op.size; place++) {
-                    find_rows(plan, node, first + n, count - n, place, patterns, rows);
-                    plan->kernels->subsets->index(rows, sets, indices + (size_t)place * (size_t)sets * DS2TA_SET_BYTES);
-                }
+                if (sets->chosen)
+                    index_chosen(plan, node, sets, patterns, first + n, count - n, scratch->tables, indices + sets->at);
+                else
+                    index_all(plan, node, patterns, first + n, count - n, indices + sets->at);
             }
 }
 
-/* Sums of one span and four channels, from what tables have too much, taken away. */
-static void sum_span(const ds2ta_plan *plan, const ds2ta_node *node, const ds2ta_scratch *scratch, const uint8_t *indices, const int32_t *below,
-                     int limbs) {
-    size_t stride = (size_t)plan->groups * DS2TA_GROUP * DS2TA_SPAN, size = (size_t)node->set_pairs * DS2TA_PAIR * DS2TA_SET_BYTES;
-    int32_t begin[DS2TA_QUARTET];
-    for (int output = 0; output < DS2TA_QUARTET; output++) begin[output] = -below[output] * ((1 << node->planes) - 1);
-    for (int group = 0; group < plan->groups; group++)
-        for (int limb = 0; limb < limbs; limb++)
-            for (int plane = 0; plane < node->planes; plane++)
-                plan->kernels->subsets->add(scratch->tables + (size_t)limb * ds2ta_table_size(node),
-                                            indices + (size_t)(group * node->planes + plane) * size, node->set_pairs, 1 << (plane + 4 * limb),
-                                            limb || plane ? NULL : begin, scratch->across + group * DS2TA_GROUP * DS2TA_SPAN, stride);
+/* A tile's weights: of all rows, and behind them of those that planes have chosen. */
+static void unpack_tile(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, const ds2ta_panel *panel, int tile) {
+    size_t quad = 4 * DS2TA_TILE, held = (size_t)node->set_pairs * DS2TA_PAIR * DS2TA_SET / 4 * quad, row_size = (size_t)panel->width * DS2TA_TILE;
+    plan->kernels->unpack(panel, tile, node->quads, scratch->quads);
+    memset(scratch->quads + (size_t)node->quads * quad, 0, held - (size_t)node->quads * quad);
+    for (int plane = 0; plane < node->planes; plane++) {
+        const ds2ta_sets *sets = scratch->sets + plane;
+        const ds2ta_panel chosen = {scratch->tables, 1, panel->together};
+        int rows = sets->pairs * DS2TA_PAIR * DS2TA_SET;
+        if (!sets->chosen) continue;
+        for (int k = 0; k < rows; k++) {
+            size_t row = k < sets->count ? sets->chosen[k] : (size_t)node->rows; /* behind the last one, a row of zeros */
+            memcpy(scratch->tables + (size_t)k * DS2TA_TILE, panel->rows + row * row_size + (size_t)tile * DS2TA_TILE, DS2TA_TILE);
+        }
+        plan->kernels->unpack(&chosen, 0, rows / 4, scratch->quads + held);
+        held += (size_t)rows / 4 * quad;
+    }
+}
+
+/* What the tables' smallest sums are below 0, of one output channel. */
+static int32_t below_of(const uint8_t *tables, int pairs, int output) {
+    int32_t sum = 0;
+    for (int set = 0; set < pairs * DS2TA_PAIR; set++)
+        for (int four = 0; four < 4; four++)
+            sum += tables[((set / DS2TA_PAIR * DS2TA_QUARTET + output) * DS2TA_PAIR + set % DS2TA_PAIR) * DS2TA_TABLE_BYTES + four * 16];
+    return sum;
+}
+
+/* Makes the tables of four channels from `channel` of the tile on; adds up what is looked up, and what it is too much. */
+static int make_terms(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, size_t column, int limbs, ds2ta_term *terms,
+                      int32_t *begin) {
+    int count = 0, channel = (int)(column % DS2TA_TILE), all = 0;
+    uint8_t *tables = scratch->tables;
+    for (int limb = 0; limb < limbs; limb++) {
+        enum ds2ta_limb part = limbs == 1 ? DS2TA_WHOLE : limb ? DS2TA_HIGH : DS2TA_LOW;
+        const int8_t *quads = scratch->quads;
+        const uint8_t *of_all = tables;
+        plan->kernels->subsets->tabulate(quads, node->set_pairs, channel, part, tables);
+        tables += ds2ta_table_size(node->set_pairs), quads += (size_t)node->set_pairs * DS2TA_PAIR * DS2TA_SET * DS2TA_TILE;
+        for (int plane = 0; plane < node->planes; plane++) {
+            const ds2ta_sets *sets = scratch->sets + plane;
+            ds2ta_term *term = terms + count++;
+            *term = (ds2ta_term){sets->chosen ? tables : of_all, NULL, sets->pairs, 1 << (plane + 4 * limb)};
+            if (!sets->chosen) {
+                all += limb ? 0 : 1 << plane;
+                continue;
+            }
+            plan->kernels->subsets->tabulate(quads, sets->pairs, channel, part, tables);
+            for (int output = 0; output < DS2TA_QUARTET; output++) begin[output] -= below_of(tables, sets->pairs, output) * term->multiplier;
+            tables += ds2ta_table_size(sets->pairs), quads += (size_t)sets->pairs * DS2TA_PAIR * DS2TA_SET * DS2TA_TILE;
+        }
+    }
+    for (int output = 0; output < DS2TA_QUARTET; output++) begin[output] -= node->below[column + (size_t)output] * all;
+    return count;
 }
 
 /* Patterns of a tile: [span][group][channel][token]. */
-static void sum_tile(const ds2ta_plan *plan, const ds2ta_node *node, const ds2ta_scratch *scratch, int tile, int count, int limbs) {
+static void sum_tile(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int tile, int count, int limbs) {
     const ds2ta_subsets *subsets = plan->kernels->subsets;
     ds2ta_neuron neuron = ds2ta_neuron_of(plan, node);
-    size_t stride = (size_t)plan->groups * DS2TA_GROUP * DS2TA_SPAN, group_stride = DS2TA_TILE * DS2TA_SPAN;
-    size_t span_size = (size_t)plan->groups * (size_t)node->planes * (size_t)node->set_pairs * DS2TA_PAIR * DS2TA_SET_BYTES;
+    size_t stride = (size_t)plan->groups * DS2TA_GROUP * DS2TA_SPAN;
+    ds2ta_ahead next = tile % DS2TA_PANEL ? (ds2ta_ahead){NULL, 0} : ds2ta_after_tile(plan, node, tile, DS2TA_PANEL);
     for (int channel = 0; channel < DS2TA_TILE; channel += DS2TA_QUARTET) {
         size_t column = (size_t)tile * DS2TA_TILE + (size_t)channel;
         if (column >= (size_t)node->op.out_channels) break; /* their patterns are zeros: see ds2ta_sum_subsets */
-        for (int limb = 0; limb < limbs; limb++)
-            subsets->tabulate(scratch->quads, node->set_pairs, channel, limbs == 1 ? DS2TA_WHOLE : limb ? DS2TA_HIGH : DS2TA_LOW,
-                              scratch->tables + (size_t)limb * ds2ta_table_size(node));
+        ds2ta_prefetch(next, channel / DS2TA_QUARTET, DS2TA_TILE / DS2TA_QUARTET);
+        ds2ta_term terms[DS2TA_MAX_PLANES];
+        int32_t begin[DS2TA_QUARTET] = {0};
+        int term_count = make_terms(plan, node, scratch, column, limbs, terms, begin);
+        const uint8_t *indices = scratch->indices;
         for (int span = 0; span * DS2TA_SPAN < count; span++) {
-            sum_span(plan, node, scratch, scratch->indices + (size_t)span * span_size, node->below + column, limbs);
+            for (int group = 0; group < plan->groups; group++, indices += scratch->set_bytes) {
+                for (int i = 0; i < term_count; i++) terms[i].indices = indices + scratch->sets[i % node->planes].at;
+                subsets->add(terms, term_count, begin, scratch->across + group * DS2TA_GROUP * DS2TA_SPAN, stride);
+            }
             subsets->fire(&neuron, scratch->across, stride, node->bias + column, node->threshold + column,
-                          scratch->turned + ((size_t)span * (size_t)plan->groups * DS2TA_TILE + (size_t)channel) * DS2TA_SPAN, group_stride);
+                          scratch->turned + ((size_t)span * (size_t)plan->groups * DS2TA_TILE + (size_t)channel) * DS2TA_SPAN,
+                          DS2TA_TILE * DS2TA_SPAN);
         }
     }
 }
 
 void ds2ta_sum_subsets(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count) {
-    if (!ds2ta_is_here(node, first, count, &scratch->indexed)) index_block(plan, node, scratch->indices, first, count);
+    if (!ds2ta_is_here(node, first, count, &scratch->indexed)) index_block(plan, node, scratch, first, count);
     scratch->listed.count = 0; /* lists lay there */
     size_t group_stride = (size_t)node->tokens * (size_t)node->stride_out;
-    size_t quads = (size_t)node->quads * 4 * DS2TA_TILE, held = (size_t)node->set_pairs * DS2TA_PAIR * DS2TA_SET * DS2TA_TILE;
     for (int tile = 0; tile < node->tiles; tile++) {
         ds2ta_panel panel = ds2ta_panel_of(node, tile / DS2TA_PANEL * DS2TA_PANEL);
-        plan->kernels->unpack(&panel, tile % DS2TA_PANEL, node->quads, scratch->quads);
-        memset(scratch->quads + quads, 0, held - quads);
+        unpack_tile(plan, node, scratch, &panel, tile % DS2TA_PANEL);
         memset(scratch->turned, 0, (size_t)((count + DS2TA_SPAN - 1) / DS2TA_SPAN * plan->groups) * DS2TA_TILE * DS2TA_SPAN);
         sum_tile(plan, node, scratch, tile, count, panel.together > 1 ? 1 : 2);
         uint8_t *out = ds2ta_patterns(plan, node->op.output, 0, 0) + (size_t)first * (size_t)node->stride_out + (size_t)tile * DS2TA_TILE;
