@@ -134,31 +134,29 @@ static void sort_512(const uint8_t *patterns, int channels, int base, int filler
     }
 }
 
-/* Four rows become four registers of four weights a channel. Shuffles work on quarters of a register, 8 pairs of channels each:
- * after two of them, quarter q of register m has channels 8q + 2m, 8q + 2m + 32, 8q + 2m + 1, 8q + 2m + 33. */
+/* Four rows become four registers of four weights a channel: a byte of each row, in turn. Channel c is byte 2c of a row, channel c + 32
+ * byte 2c + 1. */
 static void unpack(const ds2ta_panel *panel, int tile, int quad_count, int8_t *quads) {
     const __m512i bias = _mm512_set1_epi16((short)ds2ta_bias(panel));
-    const __m512i early = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), late = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+    const __mmask64 early = 0x3333333333333333, late = ~early; /* rows 0 and 1, rows 2 and 3 */
+    __m512i from[4];
+    for (int m = 0; m < 4; m++) {
+        uint8_t places[64];
+        for (int i = 0; i < 64; i++) {
+            int channel = 16 * m + i / 4;
+            places[i] = (uint8_t)(channel % 32 * 2 + channel / 32 + i % 2 * 64);
+        }
+        from[m] = _mm512_loadu_si512(places);
+    }
     for (int quad = 0; quad < quad_count; quad++, quads += 4 * DS2TA_TILE) {
-        __m512i row[4], mixed[4];
+        __m512i row[4];
         for (int i = 0; i < 4; i++) {
             size_t at = ((size_t)quad * 4 + (size_t)i) * (size_t)panel->width + (size_t)tile;
             row[i] = _mm512_sub_epi8(_mm512_loadu_si512(panel->rows + at * DS2TA_TILE), bias);
         }
-        for (int half = 0; half < 2; half++) {
-            __m512i one = half ? _mm512_unpackhi_epi8(row[0], row[1]) : _mm512_unpacklo_epi8(row[0], row[1]);
-            __m512i other = half ? _mm512_unpackhi_epi8(row[2], row[3]) : _mm512_unpacklo_epi8(row[2], row[3]);
-            mixed[2 * half] = _mm512_unpacklo_epi16(one, other);
-            mixed[2 * half + 1] = _mm512_unpackhi_epi16(one, other);
-        }
-        for (int high = 0; high < 2; high++) {
-            __m512i one = _mm512_castps_si512(high ? _mm512_shuffle_ps(_mm512_castsi512_ps(mixed[0]), _mm512_castsi512_ps(mixed[1]), 0xdd)
-                                                   : _mm512_shuffle_ps(_mm512_castsi512_ps(mixed[0]), _mm512_castsi512_ps(mixed[1]), 0x88));
-            __m512i other = _mm512_castps_si512(high ? _mm512_shuffle_ps(_mm512_castsi512_ps(mixed[2]), _mm512_castsi512_ps(mixed[3]), 0xdd)
-                                                     : _mm512_shuffle_ps(_mm512_castsi512_ps(mixed[2]), _mm512_castsi512_ps(mixed[3]), 0x88));
-            _mm512_store_si512(quads + high * 128, _mm512_permutex2var_epi64(one, early, other));
-            _mm512_store_si512(quads + high * 128 + 64, _mm512_permutex2var_epi64(one, late, other));
-        }
+        for (int m = 0; m < 4; m++)
+            _mm512_store_si512(quads + 64 * m, _mm512_or_si512(_mm512_maskz_permutex2var_epi8(early, row[0], from[m], row[1]),
+                                                              _mm512_maskz_permutex2var_epi8(late, row[2], from[m], row[3])));
     }
 }
 
