@@ -75,8 +75,8 @@ typedef struct {
     void (*index)(const uint8_t *const rows[DS2TA_SPAN], int sets, uint8_t *indices);
 
     /* tables[pair][output][set of the pair][four][subset]: the subset's sum, and what makes the smallest of a table's sums 0, for four
-     * output channels from `channel` on. A pair is 8 quads of `quads`. */
-    void (*tabulate)(const int8_t *quads, int pairs, int channel, enum ds2ta_limb limb, uint8_t *tables);
+     * output channels from `channel` on, and in below[output] what that is of all its tables together. A pair is 8 quads of `quads`. */
+    void (*tabulate)(const int8_t *quads, int pairs, int channel, enum ds2ta_limb limb, uint8_t *tables, int32_t below[DS2TA_QUARTET]);
 
     /* sums[output * stride + step * DS2TA_SPAN + token] = begin[output] + all terms' numbers, for the four steps of a group. */
     void (*add)(const ds2ta_term *terms, int count, const int32_t *begin, int32_t *sums, size_t stride);

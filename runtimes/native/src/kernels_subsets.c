@@ -13,7 +13,8 @@ static void index_rows(const uint8_t *const rows[DS2TA_SPAN], int sets, uint8_t 
 
 static int part_of(int weight, enum ds2ta_limb limb) { return limb == DS2TA_LOW ? weight & 15 : limb == DS2TA_HIGH ? weight >> 4 : weight; }
 
-static void tabulate(const int8_t *quads, int pairs, int channel, enum ds2ta_limb limb, uint8_t *tables) {
+static void tabulate(const int8_t *quads, int pairs, int channel, enum ds2ta_limb limb, uint8_t *tables, int32_t below[DS2TA_QUARTET]) {
+    for (int output = 0; output < DS2TA_QUARTET; output++) below[output] = 0;
     for (int i = 0; i < pairs * DS2TA_QUARTET * DS2TA_PAIR * DS2TA_TABLE_BYTES; i++) {
         int subset = i % 16, four = i / 16 % 4, half = i / 64 % DS2TA_PAIR, output = i / 64 / DS2TA_PAIR % DS2TA_QUARTET;
         int quad = (i / 64 / DS2TA_PAIR / DS2TA_QUARTET * DS2TA_PAIR + half) * 4 + four, sum = 0;
@@ -22,6 +23,7 @@ static void tabulate(const int8_t *quads, int pairs, int channel, enum ds2ta_lim
             sum += (subset >> j & 1 ? weight : 0) + (weight < 0 ? -weight : 0);
         }
         tables[i] = (uint8_t)sum;
+        if (subset == 0) below[output] += sum;
     }
 }
 

@@ -46,8 +46,9 @@ static inline __m512i weights_of(const int8_t *quads, enum ds2ta_limb limb) {
     return all;
 }
 
-/* A subset of four is one of two and one of two: their sums are made first, 4 bytes for each channel, then joined. */
-static inline __attribute__((always_inline)) void tables_of(const int8_t *quads, enum ds2ta_limb limb, uint8_t *tables) {
+/* A subset of four is one of two and one of two: their sums are made first, 4 bytes for each channel, then joined. Returns the smallest
+ * sums, which are not above 0, as weights_of has its words. */
+static inline __attribute__((always_inline)) __m512i tables_of(const int8_t *quads, enum ds2ta_limb limb, uint8_t *tables) {
     const __m512i zero = _mm512_setzero_si512();
 #define WORDS(first) _mm512_set4_epi32((first) + 0x0c0c0c0c, (first) + 0x08080808, (first) + 0x04040404, (first))
     __m512i weights = weights_of(quads, limb);
@@ -57,9 +58,10 @@ static inline __attribute__((always_inline)) void tables_of(const int8_t *quads,
                                    _mm512_maskz_shuffle_epi8(both, weights, WORDS(0x01000000)));
     __m512i right = _mm512_add_epi8(_mm512_maskz_shuffle_epi8(some, weights, WORDS(0x02020302)),
                                     _mm512_maskz_shuffle_epi8(both, weights, WORDS(0x03020202)));
+    __m512i smallest = zero;
     if (limb != DS2TA_LOW) {
-        __m512i below = _mm512_dpbusd_epi32(zero, _mm512_set1_epi8(1), _mm512_min_epi8(weights, zero));
-        left = _mm512_sub_epi8(left, _mm512_shuffle_epi8(below, WORDS(0)));
+        smallest = _mm512_dpbusd_epi32(zero, _mm512_set1_epi8(1), _mm512_min_epi8(weights, zero));
+        left = _mm512_sub_epi8(left, _mm512_shuffle_epi8(smallest, WORDS(0)));
     }
     const __m512i high = _mm512_set4_epi32(0x03030303, 0x02020202, 0x01010101, 0), low = _mm512_set1_epi32(0x03020100);
 #undef WORDS
@@ -68,20 +70,26 @@ static inline __attribute__((always_inline)) void tables_of(const int8_t *quads,
         __m512i table = _mm512_add_epi8(_mm512_shuffle_epi8(left, _mm512_add_epi8(high, at)), _mm512_shuffle_epi8(right, _mm512_add_epi8(low, at)));
         _mm512_store_si512(tables + output * DS2TA_PAIR * DS2TA_TABLE_BYTES, table);
     }
+    return smallest;
 }
 
-#define TABULATE(limb)                                                                                                      \
-    for (int set = 0; set < pairs * DS2TA_PAIR; set++)                                                                      \
-        tables_of(quads + ((size_t)set * 4 * DS2TA_TILE + (size_t)channel) * 4, limb,                                       \
-                  tables + ((size_t)(set / DS2TA_PAIR) * DS2TA_QUARTET * DS2TA_PAIR + (size_t)(set % DS2TA_PAIR)) * DS2TA_TABLE_BYTES)
+#define TABULATE(limb)                                                                                                        \
+    for (int set = 0; set < pairs * DS2TA_PAIR; set++)                                                                        \
+        sum = _mm512_sub_epi32(sum, tables_of(quads + ((size_t)set * 4 * DS2TA_TILE + (size_t)channel) * 4, limb,             \
+                                              tables + ((size_t)(set / DS2TA_PAIR) * DS2TA_QUARTET * DS2TA_PAIR +             \
+                                                        (size_t)(set % DS2TA_PAIR)) * DS2TA_TABLE_BYTES))
 
-static void tabulate_512(const int8_t *quads, int pairs, int channel, enum ds2ta_limb limb, uint8_t *tables) {
+static void tabulate_512(const int8_t *quads, int pairs, int channel, enum ds2ta_limb limb, uint8_t *tables, int32_t below[DS2TA_QUARTET]) {
+    __m512i sum = _mm512_setzero_si512();
     if (limb == DS2TA_WHOLE)
         TABULATE(DS2TA_WHOLE);
     else if (limb == DS2TA_LOW)
         TABULATE(DS2TA_LOW);
     else
         TABULATE(DS2TA_HIGH);
+    __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1));
+    __m128i all = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+    _mm_storeu_si128((__m128i *)(void *)below, all);
 }
 #undef TABULATE
 

@@ -125,21 +125,13 @@ static int block_of(int64_t one, int64_t cache, int least) {
 }
 
 /* Sums of subsets need whole sets of channels under a place of the kernel, and multipliers that fit a signed byte. */
-static int make_subsets(const ds2ta_plan *plan, ds2ta_node *node, int64_t *bytes) {
-    if (node->channels % DS2TA_SET) return 1;
+static void set_subsets(const ds2ta_plan *plan, ds2ta_node *node) {
+    if (node->channels % DS2TA_SET) return;
     for (int panel = 0; panel * DS2TA_PANEL < node->tiles; panel++)
-        if (node->planes > (node->together[panel] > 1 ? 7 : 3)) return 1;
+        if (node->planes > (node->together[panel] > 1 ? 7 : 3)) return;
     node->set_pairs = (node->rows / DS2TA_SET + 1) / DS2TA_PAIR;
-    int spans = block_of((int64_t)node->set_pairs * DS2TA_PAIR * DS2TA_SET_BYTES * node->planes * plan->groups, 448 << 10, 1);
-    node->subset_block = spans * DS2TA_SPAN;
-    node->below = take(bytes, (size_t)node->stride_out, sizeof *node->below);
-    for (int o = 0; node->below && o < node->op.out_channels; o++)
-        for (int r = 0; r < node->rows; r++) {
-            int weight = node->op.weight[(size_t)o * (size_t)node->rows + (size_t)r];
-            if (node->together[o / DS2TA_TILE / DS2TA_PANEL] == 1) weight -= weight & 15; /* the low limb has no sign */
-            node->below[o] += weight < 0 ? -weight : 0;
-        }
-    return node->below != NULL;
+    node->subset_block =
+        DS2TA_SPAN * block_of((int64_t)node->set_pairs * DS2TA_PAIR * DS2TA_SET_BYTES * node->planes * plan->groups, 448 << 10, 1);
 }
 
 static void set_blocks(const ds2ta_plan *plan, ds2ta_node *node) {
@@ -211,14 +203,14 @@ int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
         pack_rows(node);
         if (!make_chunks(node, &bytes)) return -1;
         set_blocks(plan, node);
-        if (!make_subsets(plan, node, &bytes)) return -1;
+        set_subsets(plan, node);
     }
     return bytes;
 }
 
 void ds2ta_unpack(ds2ta_node *node) {
     free(node->packed), free(node->wide), free(node->bias), free(node->threshold);
-    free(node->table), free(node->weight), free(node->together), free(node->chunks), free(node->below);
+    free(node->table), free(node->weight), free(node->together), free(node->chunks);
 }
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }

@@ -24,8 +24,7 @@ typedef struct {
     int dense_block;   /* tokens whose counts are */
     int quads;         /* rows of the dense product, four at a time */
     int set_pairs;     /* sums of subsets: pairs of sets of rows, or 0 where there are none for this operation, */
-    int subset_block;  /* tokens that are indexed at once, */
-    int32_t *below;    /* and what the smallest sums of each channel's tables are below 0, all together */
+    int subset_block;  /* and tokens that are indexed at once */
     int held_rows;     /* rows of a panel: row `rows`, and what rounds up to quads, are zeros */
     uint8_t *packed;   /* the panels' rows, see ds2ta_panel */
     int32_t *wide;     /* the same for an encoder */

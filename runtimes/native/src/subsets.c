@@ -123,45 +123,34 @@ static void unpack_tile(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_sc
     }
 }
 
-/* What the tables' smallest sums are below 0, of one output channel. */
-static int32_t below_of(const uint8_t *tables, int pairs, int output) {
-    int32_t sum = 0;
-    for (int set = 0; set < pairs * DS2TA_PAIR; set++)
-        for (int four = 0; four < 4; four++)
-            sum += tables[((set / DS2TA_PAIR * DS2TA_QUARTET + output) * DS2TA_PAIR + set % DS2TA_PAIR) * DS2TA_TABLE_BYTES + four * 16];
-    return sum;
-}
-
 /* Makes the tables of four channels from `channel` of the tile on; adds up what is looked up, and what it is too much. */
-static int make_terms(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, size_t column, int limbs, ds2ta_term *terms,
+static int make_terms(const ds2ta_plan *plan, const ds2ta_node *node, const ds2ta_scratch *scratch, int channel, int limbs, ds2ta_term *terms,
                       int32_t *begin) {
-    int count = 0, channel = (int)(column % DS2TA_TILE), all = 0;
+    int count = 0;
     uint8_t *tables = scratch->tables;
     for (int limb = 0; limb < limbs; limb++) {
-        enum ds2ta_limb part = limbs == 1 ? DS2TA_WHOLE : limb ? DS2TA_HIGH : DS2TA_LOW;
+        const enum ds2ta_limb part = limbs == 1 ? DS2TA_WHOLE : limb ? DS2TA_HIGH : DS2TA_LOW;
         const int8_t *quads = scratch->quads;
         const uint8_t *of_all = tables;
-        plan->kernels->subsets->tabulate(quads, node->set_pairs, channel, part, tables);
+        int32_t below_all[DS2TA_QUARTET], below[DS2TA_QUARTET];
+        plan->kernels->subsets->tabulate(quads, node->set_pairs, channel, part, tables, below_all);
         tables += ds2ta_table_size(node->set_pairs), quads += (size_t)node->set_pairs * DS2TA_PAIR * DS2TA_SET * DS2TA_TILE;
-        for (int plane = 0; plane < node->planes; plane++) {
+        for (int plane = 0; plane < node->planes; plane++, count++) {
             const ds2ta_sets *sets = scratch->sets + plane;
-            ds2ta_term *term = terms + count++;
-            *term = (ds2ta_term){sets->chosen ? tables : of_all, NULL, sets->pairs, 1 << (plane + 4 * limb)};
-            if (!sets->chosen) {
-                all += limb ? 0 : 1 << plane;
-                continue;
+            terms[count] = (ds2ta_term){sets->chosen ? tables : of_all, NULL, sets->pairs, 1 << (plane + 4 * limb)};
+            if (sets->chosen) {
+                plan->kernels->subsets->tabulate(quads, sets->pairs, channel, part, tables, below);
+                tables += ds2ta_table_size(sets->pairs), quads += (size_t)sets->pairs * DS2TA_PAIR * DS2TA_SET * DS2TA_TILE;
             }
-            plan->kernels->subsets->tabulate(quads, sets->pairs, channel, part, tables);
-            for (int output = 0; output < DS2TA_QUARTET; output++) begin[output] -= below_of(tables, sets->pairs, output) * term->multiplier;
-            tables += ds2ta_table_size(sets->pairs), quads += (size_t)sets->pairs * DS2TA_PAIR * DS2TA_SET * DS2TA_TILE;
+            for (int output = 0; output < DS2TA_QUARTET; output++)
+                begin[output] -= (sets->chosen ? below : below_all)[output] * terms[count].multiplier;
         }
     }
-    for (int output = 0; output < DS2TA_QUARTET; output++) begin[output] -= node->below[column + (size_t)output] * all;
     return count;
 }
 
 /* Patterns of a tile: [span][group][channel][token]. */
-static void sum_tile(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int tile, int count, int limbs) {
+static void sum_tile(const ds2ta_plan *plan, const ds2ta_node *node, const ds2ta_scratch *scratch, int tile, int count, int limbs) {
     const ds2ta_subsets *subsets = plan->kernels->subsets;
     ds2ta_neuron neuron = ds2ta_neuron_of(plan, node);
     size_t stride = (size_t)plan->groups * DS2TA_GROUP * DS2TA_SPAN;
@@ -172,7 +161,7 @@ static void sum_tile(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scrat
         ds2ta_prefetch(next, channel / DS2TA_QUARTET, DS2TA_TILE / DS2TA_QUARTET);
         ds2ta_term terms[DS2TA_MAX_PLANES];
         int32_t begin[DS2TA_QUARTET] = {0};
-        int term_count = make_terms(plan, node, scratch, column, limbs, terms, begin);
+        int term_count = make_terms(plan, node, scratch, channel, limbs, terms, begin);
         const uint8_t *indices = scratch->indices;
         for (int span = 0; span * DS2TA_SPAN < count; span++) {
             for (int group = 0; group < plan->groups; group++, indices += scratch->set_bytes) {
