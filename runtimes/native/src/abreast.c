@@ -96,18 +96,22 @@ static void mix_span(const ds2ta_plan *plan, const layout *in, const uint8_t *ta
     }
 }
 
+/* Four channels' numbers, of which there may be fewer. */
+static const int32_t *quartet_of(const int32_t *numbers, int count, int32_t room[DS2TA_QUARTET]) {
+    if (count >= DS2TA_QUARTET) return numbers;
+    for (int i = 0; i < DS2TA_QUARTET; i++) room[i] = i < count ? numbers[i] : 0;
+    return room;
+}
+
 /* The span's spikes, from its contexts. `out` is where its first token's and the head's first channel's are. */
 static void fire_span(const ds2ta_plan *plan, const ds2ta_node *node, const layout *in, int head, int count, uint8_t *out) {
     ds2ta_neuron neuron = ds2ta_neuron_of(plan, node);
     size_t pattern_stride = (size_t)in->channels * DS2TA_SPAN, group_stride = (size_t)node->tokens * (size_t)node->stride_out;
     for (int channel = 0; channel < in->width; channel += DS2TA_QUARTET) {
-        int32_t bias[DS2TA_QUARTET] = {0}, threshold[DS2TA_QUARTET] = {0};
-        for (int i = 0; i < DS2TA_QUARTET && channel + i < in->width; i++) {
-            bias[i] = node->bias[head * in->width + channel + i];
-            threshold[i] = node->threshold[head * in->width + channel + i];
-        }
-        plan->kernels->subsets->fire(&neuron, in->sums + (size_t)channel * in->sum, in->sum, bias, threshold, in->patterns + channel * DS2TA_SPAN,
-                                     pattern_stride);
+        int column = head * in->width + channel, left = in->width - channel;
+        int32_t some[2][DS2TA_QUARTET];
+        plan->kernels->subsets->fire(&neuron, in->sums + (size_t)channel * in->sum, in->sum, quartet_of(node->bias + column, left, some[0]),
+                                     quartet_of(node->threshold + column, left, some[1]), in->patterns + channel * DS2TA_SPAN, pattern_stride);
     }
     for (size_t group = 0; group < (size_t)plan->groups; group++)
         plan->kernels->abreast->turn(in->patterns + group * pattern_stride, out + group * group_stride, (size_t)node->stride_out, count, in->width);
