@@ -1,4 +1,3 @@
-#define _DEFAULT_SOURCE
 #include "abreast.h"
 
 #include <stdlib.h>
