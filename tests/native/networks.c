@@ -100,7 +100,7 @@ static int convolve(network *n, int input, int channels) {
 }
 
 int encode(network *n) {
-    int height = (int)draw(n, 1, 7), width = (int)draw(n, 1, 7), channels = PICK(n, 1, 3, 16, 20, 48, 64, 65, 260);
+    int height = (int)draw(n, 1, 10), width = (int)draw(n, 1, 7), channels = PICK(n, 1, 3, 16, 20, 48, 64, 65, 260);
     int out = add_value(n, height, width, channels, 1);
     ds2ta_op *op = add_op(n, DS2TA_ENCODE, -1, out);
     op->in_channels = (int32_t)draw(n, 1, 3), op->size = PICK(n, 1, 3, 5), op->still = (int32_t)draw(n, 0, 1);
@@ -147,8 +147,8 @@ static int attend(network *n, int query, int key, int value, int heads) {
     ds2ta_op *op = add_op(n, DS2TA_ATTENTION, query, out);
     op->inputs[1] = key, op->inputs[2] = value;
     op->heads = heads, op->entries = op->out_channels / heads + 1;
-    int most = PICK(n, 1, 9, 700, 30000);
-    op->table = int16s(n, (size_t)heads * (size_t)op->entries, -most, most);
+    int most = PICK(n, 1, 9, 255, 256, 700, 30000), least = draw(n, 0, 1) ? 0 : -most; /* a byte's largest entry, and one more */
+    op->table = int16s(n, (size_t)heads * (size_t)op->entries, least, most);
     add_neuron(n, op, most * 4);
     return out;
 }

@@ -1,6 +1,7 @@
 /* Tests of the library that need no Python, so that they run under sanitizers and under an emulator.
  *
  * usage: test_native [networks]     exits with 0 when everything holds; the last line says how much was compared. */
+#include "abreast.h"
 #include "networks.h"
 
 #include "plan.h" /* for the way to products, which only a test chooses */
@@ -14,7 +15,7 @@ static const char *const SETS[] = {"scalar", "avx2", "avx512", "neon"};
 enum { SET_COUNT = 4, WAY_COUNT = 4, CALLERS = 4, CALLS = 3 };
 static const char *const WAYS[WAY_COUNT] = {"by density", "listed", "dense", "subsets"};
 
-static int passed, failed, stepped, tabled;
+static int passed, failed, stepped, tabled, abreast;
 static size_t sorted;
 
 static void check(int good, const char *what, unsigned long seed) {
@@ -23,10 +24,12 @@ static void check(int good, const char *what, unsigned long seed) {
     if (!good) fprintf(stderr, "FAILED: %s, network %lu\n", what, seed);
 }
 
-/* Layers whose sums were looked up. */
-static void count_tabled(const ds2ta_plan *plan) {
-    for (int i = 0; i < plan->node_count; i++)
+/* Layers whose sums were looked up, attentions whose queries went side by side. */
+static void count_ways(const ds2ta_plan *plan) {
+    for (int i = 0; i < plan->node_count; i++) {
+        abreast += plan->nodes[i].op.kind == DS2TA_ATTENTION && ds2ta_may_go_abreast(plan, plan->nodes + i);
         tabled += (plan->nodes[i].op.kind == DS2TA_LINEAR || plan->nodes[i].op.kind == DS2TA_CONV) && ds2ta_may_use_subsets(plan, plan->nodes + i);
+    }
 }
 
 /* Every instruction set, way to products and number of threads against the scalar definition in one thread, with the same plan. */
@@ -45,7 +48,7 @@ static void compare_sets(const network *n, const results *expected, unsigned lon
                 snprintf(what, sizeof what, "%s, %s, in %d threads", SETS[s], WAYS[way], threads);
                 plan->way = (enum ds2ta_way)way;
                 network_run(n, plan, way != DS2TA_SUBSETS_WHERE_POSSIBLE, &found); /* subsets say nothing of what happens inside */
-                if (way == DS2TA_SUBSETS_WHERE_POSSIBLE) count_tabled(plan);
+                if (way == DS2TA_SUBSETS_WHERE_POSSIBLE) count_ways(plan);
                 check(results_equal(expected, &found), what, seed);
                 results_free(&found);
             }
@@ -263,11 +266,15 @@ int main(int argc, char **argv) {
         network_free(&n);
     }
     compare_sorts();
+    for (int s = 0; s < SET_COUNT; s++)
+        if (ds2ta_supports(SETS[s])) check(compare_abreast(ds2ta_select_kernels(SETS[s])->abreast), SETS[s], 0);
     check(sorted > 0, "patterns that are sorted", 0);
     check(tabled > 0, "sums of subsets", 0);
+    check(abreast > 0, "queries side by side", 0);
     check(stepped > 0, "networks that can be cut into steps", 0);
     check(spikes > places / 20 && spikes < places - places / 20, "networks that fire", 0);
     for (int s = 0; s < SET_COUNT; s++) printf("%s: %s\n", SETS[s], ds2ta_supports(SETS[s]) ? "compared" : "does not work here");
-    printf("%d layers summed subsets\n%lu of %lu places fire\n%d passed, %d failed\n", tabled, (unsigned long)spikes, (unsigned long)places, passed, failed);
+    printf("%d layers summed subsets, %d attentions took queries side by side\n", tabled, abreast);
+    printf("%lu of %lu places fire\n%d passed, %d failed\n", (unsigned long)spikes, (unsigned long)places, passed, failed);
     return failed != 0;
 }

@@ -1,4 +1,5 @@
-/* Query by key by popcount, the denoiser's table, map by value, neurons. */
+/* Query by key by popcount, the denoiser's table, map by value, neurons: one query, head and step after the other, which tells everything
+ * that happens inside. Where nobody asks, abreast.c is faster. */
 #include "plan.h"
 
 #include <string.h>
@@ -69,6 +70,10 @@ static void attend_head(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_sc
 
 void ds2ta_attend(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high) {
     int width = node->op.out_channels / node->op.heads;
+    if (ds2ta_may_go_abreast(plan, node)) {
+        ds2ta_attend_abreast(plan, node, scratch, low, high);
+        return;
+    }
     /* Another width, or more tokens, may have been here. */
     memset(scratch->values, 0, (size_t)(node->tokens + 1) * (size_t)node->head_width * sizeof *scratch->values);
     memset(scratch->keys, 0, (size_t)node->padded_tokens * (size_t)node->head_words * 8);

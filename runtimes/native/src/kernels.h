@@ -95,11 +95,50 @@ extern const ds2ta_subsets ds2ta_subsets_plain;
 extern const ds2ta_subsets ds2ta_subsets_512;
 #endif
 
+/* Attention of queries side by side: DS2TA_SPAN of them at once, for heads of so few channels that a table of
+ * DS2TA_ABREAST_ENTRIES bytes has an entry for every score. */
+enum { DS2TA_ABREAST_ENTRIES = 128, DS2TA_ABREAST_BYTES = DS2TA_ABREAST_ENTRIES / 8 };
+
+/* What a head's channels take as bits and as numbers, and its tokens as bits. */
+static inline int ds2ta_abreast_bytes(int width) { return (width + 31) / 32 * 4; }
+static inline int ds2ta_abreast_channels(int width) { return (width + 15) / 16 * 16; }
+static inline int ds2ta_abreast_tokens(int tokens) { return (tokens + 63) / 64 * 64; }
+
+typedef struct {
+    /* Bits of `width` channels of tokens `stride` bytes apart, for the four steps of a group: planes[step][byte][token], bit 7 - i of byte
+     * b being channel 8 b + i. What fills bytes and tokens up, to ds2ta_abreast_bytes and ds2ta_abreast_tokens of them, is 0. */
+    void (*planes)(const uint8_t *patterns, size_t stride, int tokens, int width, uint8_t *planes);
+
+    /* The same as numbers: quads[step][token / 4][channel][token % 4], filled up with zeros to ds2ta_abreast_channels and whole quads. */
+    void (*quads)(const uint8_t *patterns, size_t stride, int tokens, int width, uint8_t *quads);
+
+    /* One step: map[quad][query][key of four] = table[bits that the query and the key share], for DS2TA_SPAN queries and so many quads of
+     * keys. Bytes of queries and keys are so many apart. */
+    void (*look_up)(const uint8_t *queries, size_t query_stride, const uint8_t *keys, size_t key_stride, int bytes, int quads,
+                    const uint8_t *table, uint8_t *map);
+
+    /* sums[channel * stride + query] = sum over keys of map[quad][query][key of four] * quads[quad][channel][key of four] of `count` quads;
+     * channels is a multiple of 16. */
+    void (*mix)(const uint8_t *map, const uint8_t *quads, int count, int channels, int32_t *sums, size_t stride);
+
+    /* out[token * stride + channel] = patterns[channel * DS2TA_SPAN + token], for `width` channels of the first `tokens`; there are
+     * patterns of ds2ta_abreast_channels. */
+    void (*turn)(const uint8_t *patterns, uint8_t *out, size_t stride, int tokens, int width);
+} ds2ta_abreast;
+
+extern const ds2ta_abreast ds2ta_abreast_plain;
+#if defined(__x86_64__)
+extern const ds2ta_abreast ds2ta_abreast_512;
+#endif
+
 typedef struct {
     const char *name;
 
     /* Sums of subsets, or NULL. */
     const ds2ta_subsets *subsets;
+
+    /* Attention of queries side by side, or NULL; where it is, there are subsets, whose neurons it fires. */
+    const ds2ta_abreast *abreast;
 
     /* How many counts' bits the dense product takes, and how many sixteenths of a listed row's time a dense row takes. */
     int dense_planes, dense_cost;

@@ -1,4 +1,5 @@
-/* 512-bit registers, and a sort that compares 64 channels at once with each pattern, dot products, and sums of subsets. */
+/* 512-bit registers, and a sort that compares 64 channels at once with each pattern, dot products, sums of subsets, and attention of
+ * queries side by side. */
 #if defined(__x86_64__)
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx512vnni,avx512bitalg,avx512vbmi,gfni,popcnt,bmi,bmi2"))), \
@@ -225,8 +226,10 @@ static inline __attribute__((always_inline)) longs reset_512(longs membrane, lon
 #define DS2TA_NAME "avx512"
 #define DS2TA_KERNELS ds2ta_kernels_avx512
 #define DS2TA_SUBSETS &ds2ta_subsets_512
+#define DS2TA_ABREAST &ds2ta_abreast_512
 #include "kernels_vector.h"
 #include "kernels_subsets_avx512.h"
+#include "kernels_abreast_avx512.h"
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

@@ -152,12 +152,8 @@ static inline void swap_words(__m512i *words, int apart, __m512i early, __m512i 
     }
 }
 
-static void turn_512(const uint8_t *patterns, uint8_t *out, size_t stride, int tokens) {
-    /* byte 4 n + j: channel j of four, token n */
-    const __m512i beside = _mm512_set_epi32(0x3f2f1f0f, 0x3e2e1e0e, 0x3d2d1d0d, 0x3c2c1c0c, 0x3b2b1b0b, 0x3a2a1a0a, 0x39291909, 0x38281808,
-                                            0x37271707, 0x36261606, 0x35251505, 0x34241404, 0x33231303, 0x32221202, 0x31211101, 0x30201000);
-    __m512i words[16];
-    for (int i = 0; i < 16; i++) words[i] = _mm512_permutexvar_epi8(beside, _mm512_load_si512(patterns + 64 * i));
+/* A square of 16 times 16 words. */
+static inline void swap_rows(__m512i *words) {
     swap_words(words, 8, _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
                _mm512_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31));
     swap_words(words, 4, _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27),
@@ -166,8 +162,25 @@ static void turn_512(const uint8_t *patterns, uint8_t *out, size_t stride, int t
                _mm512_setr_epi32(2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31));
     swap_words(words, 1, _mm512_setr_epi32(0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
                _mm512_setr_epi32(1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31));
-    for (int n = 0; n < tokens; n++) _mm512_storeu_si512(out + (size_t)n * stride, words[n]);
 }
+
+/* Byte 4 n + j of what this puts in order: channel j of four, token n; or the other way round. */
+static inline __m512i beside_512(void) {
+    return _mm512_set_epi32(0x3f2f1f0f, 0x3e2e1e0e, 0x3d2d1d0d, 0x3c2c1c0c, 0x3b2b1b0b, 0x3a2a1a0a, 0x39291909, 0x38281808, 0x37271707,
+                            0x36261606, 0x35251505, 0x34241404, 0x33231303, 0x32221202, 0x31211101, 0x30201000);
+}
+
+/* The first `width` of 64 channels. */
+static inline __attribute__((always_inline)) void turn_some(const uint8_t *patterns, uint8_t *out, size_t stride, int tokens, int width) {
+    const __mmask64 inside = width >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << width) - 1;
+    __m512i words[16];
+    for (int i = 0; i < 16; i++)
+        words[i] = 4 * i < width ? _mm512_permutexvar_epi8(beside_512(), _mm512_load_si512(patterns + 64 * i)) : _mm512_setzero_si512();
+    swap_rows(words);
+    for (int n = 0; n < tokens; n++) _mm512_mask_storeu_epi8(out + (size_t)n * stride, inside, words[n]);
+}
+
+static void turn_512(const uint8_t *patterns, uint8_t *out, size_t stride, int tokens) { turn_some(patterns, out, stride, tokens, DS2TA_TILE); }
 
 const ds2ta_subsets ds2ta_subsets_512 = {
     .cost = 7, .index = index_512, .tabulate = tabulate_512, .add = add_512, .fire = fire_across, .turn = turn_512};

@@ -1,7 +1,7 @@
 /* The kernels in vectors. Included once for each instruction set, which says before how wide a register is (WIDTH, in bytes),
  * the table's name (DS2TA_NAME, DS2TA_KERNELS), its dense product (DS2TA_UNPACK, DS2TA_DENSE, DS2TA_DENSE_PLANES,
  * DS2TA_DENSE_COST), its sort and table (DS2TA_SORT, DS2TA_TABLE, where it has a faster one), its sums of subsets (DS2TA_SUBSETS, where it
- * has them), its neuron's reset (DS2TA_RESET, where it has a shorter one), its gathering of bits (DS2TA_GATHER), and these functions:
+ * has them), its attention of queries side by side (DS2TA_ABREAST, likewise), its neuron's reset (DS2TA_RESET, where it has a shorter one), its gathering of bits (DS2TA_GATHER), and these functions:
  *
  *   void split_words(words value, longs *low, longs *high)           a register of words as two of longs
  *   void store_low_bytes(longs value, uint8_t *address)              the lowest byte of each long
@@ -24,6 +24,9 @@ typedef uint16_t unsigned_words __attribute__((vector_size(WIDTH))); /* what may
 #define DS2TA_HAS_SUBSETS 1
 #else
 #define DS2TA_SUBSETS NULL
+#endif
+#ifndef DS2TA_ABREAST
+#define DS2TA_ABREAST NULL
 #endif
 #define LOAD(type, address) (*(const type *)(const void *)(address))
 #ifndef DS2TA_ADD_WORDS
@@ -100,6 +103,7 @@ static void multiply(const int32_t *weight, const uint16_t *rows, const int32_t 
 const ds2ta_kernels DS2TA_KERNELS = {
     .name = DS2TA_NAME,
     .subsets = DS2TA_SUBSETS,
+    .abreast = DS2TA_ABREAST,
     .dense_planes = DS2TA_DENSE_PLANES,
     .dense_cost = DS2TA_DENSE_COST,
     .listed = listed,

@@ -195,6 +195,9 @@ int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
         node->head_width = (op->out_channels / op->heads + 31) / 32 * 32;
         node->head_words = (op->out_channels / op->heads + 63) / 64;
         node->padded_tokens = ds2ta_padded(node->tokens);
+        int64_t more = ds2ta_pack_abreast(plan, node);
+        if (more < 0) return -1;
+        bytes += more;
     }
     if (node->weight) memcpy(node->weight, op->weight, (size_t)op->out_channels * (size_t)op->in_channels);
     if (node->wide) pack_wide(node);
@@ -210,7 +213,7 @@ int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
 
 void ds2ta_unpack(ds2ta_node *node) {
     free(node->packed), free(node->wide), free(node->bias), free(node->threshold);
-    free(node->table), free(node->weight), free(node->together), free(node->chunks);
+    free(node->table), free(node->weight), free(node->together), free(node->chunks), free(node->short_table);
 }
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
@@ -261,6 +264,7 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
             keys = larger(keys, (size_t)node->padded_tokens * (size_t)node->head_words * 8);
             spread = larger(spread, (size_t)(node->tokens + 1) * (size_t)node->head_width);
             context = larger(context, (size_t)node->tokens * (size_t)plan->steps * (size_t)node->stride_out);
+            if (node->short_table) context = larger(context, ds2ta_abreast_room(plan, node) / sizeof *s->context);
         }
         if (node->wide) {
             seen = larger(seen, (size_t)node->rows);
@@ -290,6 +294,7 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
     s->keys = piece(s, &bytes, keys, sizeof *s->keys);
     s->words = piece(s, &bytes, DS2TA_MAX_HEAD / 64, sizeof *s->words);
     s->context = piece(s, &bytes, context, sizeof *s->context);
+    s->abreast = (uint8_t *)s->context; /* one way to attend or the other */
     s->room = piece(s, &bytes, ds2ta_room(plan), sizeof *s->room);
     s->encoded = piece(s, &bytes, encoded, sizeof *s->encoded);
     s->seen = piece(s, &bytes, seen, sizeof *s->seen);

@@ -31,6 +31,7 @@ typedef struct {
     int32_t *bias;     /* padded with 0 */
     int32_t *threshold; /* padded with INT32_MAX, which no padded channel reaches */
     int16_t *table;
+    uint8_t *short_table; /* the same in bytes [heads][DS2TA_ABREAST_ENTRIES], for attention that can use it, or NULL */
     int8_t *weight; /* readout [out][in] */
     int64_t state;  /* where the sample's state has what this operation remembers, */
     int remembered; /* and how many integers that are for each token */
@@ -75,6 +76,7 @@ typedef struct {
     uint8_t *keys;         /* [byte][token] */
     uint64_t *words;       /* of a single token */
     int32_t *mixed, *context;
+    uint8_t *abreast;     /* what abreast.c works in */
     int32_t *seen;        /* encoder: what is seen under its kernel, without zeros, */
     uint16_t *seen_rows;  /* and which weights that concerns */
     int32_t *encoded;     /* its sums [tile][step][channel] */
@@ -189,6 +191,14 @@ void ds2ta_count_block(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scr
 /* subsets.c: whether a layer's sums can be looked up in this run, and doing so for a block of tokens. */
 int ds2ta_may_use_subsets(const ds2ta_plan *plan, const ds2ta_node *node);
 void ds2ta_sum_subsets(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count);
+
+/* abreast.c: whether an attention's queries can be taken side by side in this run, and doing so for tokens [low, high) of a sample; how
+ * much of scratch->abreast that needs; and the table that it looks up in, of which the plan holds so many bytes more, -1 when there is no
+ * memory. */
+int ds2ta_may_go_abreast(const ds2ta_plan *plan, const ds2ta_node *node);
+void ds2ta_attend_abreast(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int low, int high);
+size_t ds2ta_abreast_room(const ds2ta_plan *plan, const ds2ta_node *node);
+int64_t ds2ta_pack_abreast(const ds2ta_plan *plan, ds2ta_node *node);
 
 /* Bytes of the tables of four channels. */
 static inline size_t ds2ta_table_size(int pairs) { return (size_t)pairs * DS2TA_PAIR * DS2TA_QUARTET * DS2TA_TABLE_BYTES; }
