@@ -1,9 +1,8 @@
 #include "abreast.h"
+#include "memory.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 enum { WIDEST = DS2TA_ABREAST_ENTRIES - 1, MOST_TOKENS = 130, STRIDE = 130 };
 
@@ -13,20 +12,6 @@ typedef struct {
     int32_t sums[128 * DS2TA_SPAN];
     uint8_t turned[DS2TA_SPAN * STRIDE];
 } made;
-
-static void *aligned(size_t size) {
-    void *memory = NULL;
-    if (posix_memalign(&memory, 64, size)) exit(2);
-    return memset(memory, 0, size);
-}
-
-/* `size` bytes behind which a page begins that nobody may read. */
-static uint8_t *before_a_wall(size_t size) {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (size + page - 1) / page * page;
-    uint8_t *memory = mmap(NULL, whole + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED || mprotect(memory + whole, page, PROT_NONE)) exit(2);
-    return memory + whole - size;
-}
 
 static void make(const ds2ta_abreast *kernels, const uint8_t *patterns, int tokens, int width, const uint8_t *table, made *to) {
     size_t bytes = (size_t)ds2ta_abreast_bytes(width), padded = (size_t)ds2ta_abreast_tokens(tokens);
@@ -55,8 +40,6 @@ int compare_abreast(const ds2ta_abreast *kernels) {
             make(kernels, patterns, tokens, width, table, found);
             equal &= !memcmp(expected, found, sizeof *expected);
         }
-    free(expected), free(found), free(table);
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (MOST_TOKENS * STRIDE + page - 1) / page * page;
-    munmap(end - whole, whole + page);
+    free(expected), free(found), free(table), free_walled(end - MOST_TOKENS * STRIDE, MOST_TOKENS * STRIDE);
     return equal;
 }

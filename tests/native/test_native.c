@@ -2,6 +2,7 @@
  *
  * usage: test_native [networks]     exits with 0 when everything holds; the last line says how much was compared. */
 #include "abreast.h"
+#include "subsets.h"
 #include "networks.h"
 
 #include "plan.h" /* for the way to products, which only a test chooses */
@@ -266,6 +267,8 @@ int main(int argc, char **argv) {
         network_free(&n);
     }
     compare_sorts();
+    for (int s = 0; s < SET_COUNT; s++)
+        if (ds2ta_supports(SETS[s])) check(compare_subsets(ds2ta_select_kernels(SETS[s])->subsets), SETS[s], 0);
     for (int s = 0; s < SET_COUNT; s++)
         if (ds2ta_supports(SETS[s])) check(compare_abreast(ds2ta_select_kernels(SETS[s])->abreast), SETS[s], 0);
     check(sorted > 0, "patterns that are sorted", 0);
