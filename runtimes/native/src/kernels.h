@@ -40,6 +40,9 @@ static inline int32_t ds2ta_weight(const ds2ta_panel *panel, size_t row, int til
 /* Query tokens whose maps are mixed at once. */
 #define DS2TA_QUERIES 4
 
+/* Columns of what an encoder sees, each of one pixel at one time step, that are convolved at once. */
+#define DS2TA_COLUMNS 8
+
 typedef struct {
     int32_t steps, taps, decay, guard_bits, leak_numerator, leak_shift;
 } ds2ta_neuron;
@@ -124,6 +127,11 @@ typedef struct {
 
     /* sums[t * DS2TA_TILE + channel] = sum of counts[t * stride + row] * weight over all rows, for every step t of a group. */
     void (*dense)(const int8_t *quads, int quad_count, const uint8_t *counts, size_t stride, int32_t *sums);
+
+    /* sums[k * DS2TA_TILE + c] = sum of seen[k][runs[r] + i] * the weight of channel c for value i of run r, for DS2TA_COLUMNS columns k
+     * and the first `channels` of a tile; the tile's others become 0. A run is 2 * pairs values, weight is [run][pair][DS2TA_TILE][2]. */
+    void (*convolve)(const int16_t *weight, const int *runs, int run_count, int pairs, const int16_t *const seen[DS2TA_COLUMNS], int channels,
+                     int32_t *sums);
 
     /* product[c] += sum of values[i] * weight[rows[i]][c], for DS2TA_TILE channels. */
     void (*multiply)(const int32_t *weight, const uint16_t *rows, const int32_t *values, int count, int32_t *product);

@@ -79,6 +79,19 @@ void ds2ta_dense_plain(const int8_t *quads, int quad_count, const uint8_t *count
         }
 }
 
+static void convolve(const int16_t *weight, const int *runs, int run_count, int pairs, const int16_t *const seen[DS2TA_COLUMNS], int channels,
+                     int32_t *sums) {
+    memset(sums, 0, DS2TA_COLUMNS * DS2TA_TILE * sizeof *sums);
+    for (int k = 0; k < DS2TA_COLUMNS; k++, sums += DS2TA_TILE) {
+        const int16_t *both = weight;
+        for (int i = 0; i < run_count * pairs; i++, both += 2 * DS2TA_TILE) {
+            const int16_t *two = seen[k] + runs[i / pairs] + i % pairs * 2;
+            if (!two[0] && !two[1]) continue;
+            for (int c = 0; c < channels; c++) sums[c] += two[0] * both[2 * c] + two[1] * both[2 * c + 1];
+        }
+    }
+}
+
 static void multiply(const int32_t *weight, const uint16_t *rows, const int32_t *values, int count, int32_t *product) {
     for (int i = 0; i < count; i++)
         for (size_t c = 0; c < DS2TA_TILE; c++) product[c] += values[i] * weight[(size_t)rows[i] * DS2TA_TILE + c];
@@ -205,6 +218,7 @@ const ds2ta_kernels ds2ta_kernels_scalar = {
     .count = count,
     .unpack = ds2ta_unpack_plain,
     .dense = ds2ta_dense_plain,
+    .convolve = convolve,
     .multiply = multiply,
     .add = add,
     .tally = tally,
