@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Columns whose sums are made at once, unless a single pixel has more, and bytes of a window, unless a few pixels take more. */
-enum { MOST_COLUMNS = 32, WINDOW_BYTES = 12 << 10 };
+enum { MOST_COLUMNS = 32, WINDOW_BYTES = 4 << 10 };
 
 static int times_of(const ds2ta_plan *plan, const ds2ta_node *node) { return node->op.still ? 1 : plan->steps; }
 
@@ -23,6 +23,8 @@ size_t ds2ta_window_size(const ds2ta_plan *plan, const ds2ta_node *node) {
 }
 
 size_t ds2ta_encoded_size(const ds2ta_plan *plan, const ds2ta_node *node) { return (size_t)columns_of(plan, node) * DS2TA_TILE; }
+
+static size_t tile_size(const ds2ta_node *node) { return (size_t)node->pair_count * DS2TA_TILE * 2; }
 
 /* Cuts the picture's rows into strips of about the same width. */
 static void set_strip(const ds2ta_plan *plan, ds2ta_node *node) {
@@ -38,21 +40,21 @@ static void set_strip(const ds2ta_plan *plan, ds2ta_node *node) {
 int64_t ds2ta_pack_encoder(const ds2ta_plan *plan, ds2ta_node *node) {
     const ds2ta_op *op = &node->op;
     int64_t bytes = 0;
-    int places = op->dilation == 1 ? op->size : 1, length = places * op->in_channels; /* of a run */
+    int places = op->dilation == 1 ? op->size : 1, length = places * op->in_channels, half = (length + 1) / 2; /* of a run, in pairs */
     set_strip(plan, node);
-    node->run_count = op->size * op->size / places;
-    node->run_pairs = (length + 1) / 2;
-    node->runs = ds2ta_take(&bytes, (size_t)node->run_count, sizeof *node->runs);
-    size_t tile_size = (size_t)node->run_count * (size_t)node->run_pairs * DS2TA_TILE * 2;
-    node->wide = ds2ta_take(&bytes, (size_t)node->tiles * tile_size, sizeof *node->wide);
+    node->pair_count = op->size * op->size / places * half;
+    node->pairs = ds2ta_take(&bytes, (size_t)node->pair_count, sizeof *node->pairs);
+    node->wide = ds2ta_take(&bytes, tile_size(node) * (size_t)node->tiles, sizeof *node->wide);
     if (bytes < 0) return -1;
-    for (int r = 0; r < node->run_count; r++)
-        node->runs[r] = r * places / op->size * node->window_row + r * places % op->size * op->dilation * op->in_channels;
+    for (int i = 0; i < node->pair_count; i++) {
+        int place = i / half * places;
+        node->pairs[i] = place / op->size * node->window_row + place % op->size * op->dilation * op->in_channels + i % half * 2;
+    }
     for (int o = 0; o < op->out_channels; o++)
         for (int row = 0; row < node->rows; row++) {
-            size_t pair = (size_t)(row / length) * (size_t)node->run_pairs + (size_t)(row % length / 2);
-            size_t at = (pair * DS2TA_TILE + (size_t)(o % DS2TA_TILE)) * 2 + (size_t)(row % length % 2);
-            node->wide[(size_t)(o / DS2TA_TILE) * tile_size + at] = op->wide[(size_t)o * (size_t)node->rows + (size_t)row];
+            size_t pair = (size_t)(row / length * half + row % length / 2);
+            int16_t *to = node->wide + tile_size(node) * (size_t)(o / DS2TA_TILE) + (pair * DS2TA_TILE + (size_t)(o % DS2TA_TILE)) * 2;
+            to[row % length % 2] = op->wide[(size_t)o * (size_t)node->rows + (size_t)row];
         }
     return bytes;
 }
@@ -99,7 +101,6 @@ static void encode_pixels(const view *v, int first, int count, int pixel) {
     const ds2ta_node *node = v->node;
     const int16_t *columns[DS2TA_MAX_STEPS];
     int times = times_of(v->plan, node), column_count = 0, stride = node->op.still ? 0 : DS2TA_TILE;
-    size_t tile_size = (size_t)node->run_count * (size_t)node->run_pairs * DS2TA_TILE * 2;
     for (int p = 0; p < count; p++)
         for (int t = 0; t < times; t++)
             columns[column_count++] = v->scratch->window + (size_t)(t * node->op.size) * (size_t)node->window_row + (first + p) * node->channels;
@@ -107,7 +108,7 @@ static void encode_pixels(const view *v, int first, int count, int pixel) {
     for (int tile = 0; tile < node->tiles; tile++) {
         int channels = node->op.out_channels - tile * DS2TA_TILE;
         for (int k = 0; k < column_count; k += DS2TA_COLUMNS)
-            v->plan->kernels->convolve(node->wide + (size_t)tile * tile_size, node->runs, node->run_count, node->run_pairs, columns + k,
+            v->plan->kernels->convolve(node->wide + tile_size(node) * (size_t)tile, node->pairs, node->pair_count, columns + k,
                                        channels < DS2TA_TILE ? channels : DS2TA_TILE, v->scratch->encoded + k * DS2TA_TILE);
         for (int p = 0; p < count; p++)
             ds2ta_fire(v->plan, node, v->scratch->encoded + p * times * DS2TA_TILE, stride, v->sample, pixel + p, tile);

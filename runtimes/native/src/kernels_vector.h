@@ -85,21 +85,18 @@ static uint32_t join(const ds2ta_part *parts, int count, int filler, uint16_t *l
 #include "kernels_rows.h"
 
 /* Two values of all columns for every weight that is loaded; between the columns' sums nothing waits. */
-static void convolve(const int16_t *weight, const int *runs, int run_count, int pairs, const int16_t *const seen[DS2TA_COLUMNS], int channels,
-                     int32_t *sums) {
+static void convolve(const int16_t *weight, const int32_t *at, int pairs, const int16_t *const seen[DS2TA_COLUMNS], int channels, int32_t *sums) {
     for (int c = 0; c < DS2TA_TILE; c += LONG_LANES) {
         longs sum[DS2TA_COLUMNS];
         for (int k = 0; k < DS2TA_COLUMNS; k++) sum[k] = (longs){0};
-        const int16_t *both = weight + 2 * c;
-        for (int r = 0; c < channels && r < run_count; r++)
-            for (int i = runs[r]; i < runs[r] + 2 * pairs; i += 2, both += 2 * DS2TA_TILE) {
-                words own = LOAD(words, both);
-                for (int k = 0; k < DS2TA_COLUMNS; k++) {
-                    int32_t two;
-                    memcpy(&two, seen[k] + i, sizeof two);
-                    sum[k] = add_products(sum[k], (words)((longs){0} + two), own);
-                }
+        for (size_t i = 0, end = c < channels ? (size_t)pairs : 0; i < end; i++) {
+            words own = LOAD(words, weight + (i * DS2TA_TILE + (size_t)c) * 2);
+            for (int k = 0; k < DS2TA_COLUMNS; k++) {
+                int32_t two;
+                memcpy(&two, seen[k] + at[i], sizeof two);
+                sum[k] = add_products(sum[k], (words)((longs){0} + two), own);
             }
+        }
         for (int k = 0; k < DS2TA_COLUMNS; k++) STORE(longs, sums + k * DS2TA_TILE + c, sum[k]);
     }
 }
@@ -132,6 +129,7 @@ const ds2ta_kernels DS2TA_KERNELS = {
     .convolve = convolve,
     .multiply = multiply,
     .add = add,
+    .unite = unite,
     .tally = tally,
     .fire = fire,
     .go_on = go_on,

@@ -212,7 +212,7 @@ int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
 }
 
 void ds2ta_unpack(ds2ta_node *node) {
-    free(node->packed), free(node->wide), free(node->runs), free(node->bias), free(node->threshold);
+    free(node->packed), free(node->wide), free(node->pairs), free(node->bias), free(node->threshold);
     free(node->table), free(node->weight), free(node->together), free(node->chunks), free(node->below);
 }
 

@@ -28,9 +28,9 @@ typedef struct {
     int32_t *below;    /* and what the smallest sums of each channel's tables are below 0, all together */
     int held_rows;     /* rows of a panel: row `rows`, and what rounds up to quads, are zeros */
     uint8_t *packed;   /* the panels' rows, see ds2ta_panel */
-    int16_t *wide;     /* an encoder's weights, see encode.c: [tile][run][pair][DS2TA_TILE][2], */
-    int *runs;         /* where in a window the values under its kernel begin, */
-    int run_count, run_pairs;
+    int16_t *wide;     /* an encoder's weights, see encode.c: [tile][pair][DS2TA_TILE][2], */
+    int32_t *pairs;    /* where in a window the pairs of values under its kernel lie, */
+    int pair_count;
     int window_row;    /* values in a row of the window, */
     int strip;         /* pixels of the picture's rows that it shows, */
     int at_once;       /* and how many of them are computed at once */
