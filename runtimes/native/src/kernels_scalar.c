@@ -115,7 +115,8 @@ static void add(const uint8_t *one, int one_planes, const uint8_t *other, int ot
 static void unite(const uint8_t *patterns, int rows, size_t row_stride, int columns, size_t size, uint8_t *out) {
     memset(out, 0, size);
     for (int y = 0; y < rows; y++, patterns += row_stride)
-        for (size_t i = 0; i < (size_t)columns * size; i++) out[i % size] |= patterns[i];
+        for (int x = 0; x < columns; x++)
+            for (size_t c = 0; c < size; c++) out[c] |= patterns[(size_t)x * size + c];
 }
 
 static void tally(const uint8_t *patterns, int tokens, int channels, int shift, int32_t *counts) {
