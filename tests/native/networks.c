@@ -61,6 +61,12 @@ int add_value(network *n, int height, int width, int channels, int planes) {
     return n->value_count++;
 }
 
+void set_steps(network *n, int steps) {
+    ds2ta_value *v = n->values + n->value_count - 1;
+    v->steps = steps;
+    n->arena = v->offset + (int64_t)patterns_size(n, v);
+}
+
 ds2ta_op *add_op(network *n, int kind, int input, int output) {
     ds2ta_op *op = n->ops + n->op_count++;
     *op = (ds2ta_op){.kind = kind, .inputs = {input, -1, -1}, .output = output, .size = 1, .dilation = 1, .stride = 2};
@@ -100,9 +106,11 @@ static int convolve(network *n, int input, int channels) {
 }
 
 int encode(network *n) {
-    int height = (int)draw(n, 1, 10), width = (int)draw(n, 1, 7), channels = PICK(n, 1, 3, 16, 20, 48, 64, 65, 260);
+    int height = (int)draw(n, 1, 10), width = (int)draw(n, 1, 7), long_row = !draw(n, 0, 3), channels = PICK(n, 1, 3, 16, 20, 48, 64, 65, 260);
+    if (long_row) height = 1, width += 24; /* which may be cut into strips */
     int out = add_value(n, height, width, channels, 1);
     ds2ta_op *op = add_op(n, DS2TA_ENCODE, -1, out);
+    op->dilation = PICK(n, 1, 1, 2, 3);
     op->in_channels = (int32_t)draw(n, 1, 3), op->size = PICK(n, 1, 3, 5), op->still = (int32_t)draw(n, 0, 1);
     op->table = int16s(n, (size_t)op->in_channels * 256, -500, 500);
     op->wide = int16s(n, (size_t)op->out_channels * (size_t)op->size * (size_t)op->size * (size_t)op->in_channels, -500, 500);

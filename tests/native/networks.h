@@ -48,6 +48,11 @@ int results_equal(const results *a, const results *b);
 /* Whether all values, and what happens inside, are those of the whole run from step `taken` on. */
 int results_are_part(const network *n, const network *over, const results *whole, const results *part, int taken);
 
+/* encoders.c: whether the products of a network's encoder, if it has one, are what they are defined to be. */
+int encoder_is_right(const network *n, const results *r);
+/* Whether an instruction set convolves so many pairs as the scalar kernel does; adds up how many sums are not 0. */
+int convolutions_equal(const char *isa, int pairs, int channels, size_t *sums);
+
 /* A number in [low, high]. */
 int64_t draw(network *n, int64_t low, int64_t high);
 
@@ -58,6 +63,7 @@ int32_t *int32s(network *n, int count, int64_t low, int64_t high);
 int16_t *int16s(network *n, size_t count, int64_t low, int64_t high);
 int8_t *weights(network *n, size_t count);
 int add_value(network *n, int height, int width, int channels, int planes);
+void set_steps(network *n, int steps); /* of the value that was added last */
 ds2ta_op *add_op(network *n, int kind, int input, int output);
 void add_neuron(network *n, ds2ta_op *op, int64_t scale);
 void add_readout(network *n, int value);

@@ -64,8 +64,7 @@ static int matmul(network *n, int left, int right, int heads, int turn_left, int
     int per_chunk = n->steps / chunks, left_width = n->values[left].channels / heads, right_width = n->values[right].channels / heads;
     int left_rows = tokens_of(n, left) * (n->values[left].planes ? per_chunk : 1), right_rows = tokens_of(n, right) * (n->values[right].planes ? per_chunk : 1);
     int out = add_value(n, 1, turn_left ? left_width : left_rows, heads * (turn_right ? right_rows : right_width), 0);
-    n->arena -= (n->arena - n->values[out].offset) / n->steps * (n->steps - chunks) / 64 * 64; /* it was placed with all steps */
-    n->values[out].steps = chunks;
+    set_steps(n, chunks);
     ds2ta_op *op = add_op(n, DS2TA_MATMUL, left, out);
     op->inputs[1] = right, op->heads = heads, op->transpose_left = turn_left, op->transpose_right = turn_right;
     return out;

@@ -16,8 +16,8 @@ static const char *const SETS[] = {"scalar", "avx2", "avx512", "neon"};
 enum { SET_COUNT = 4, WAY_COUNT = 4, CALLERS = 4, CALLS = 3 };
 static const char *const WAYS[WAY_COUNT] = {"by density", "listed", "dense", "subsets"};
 
-static int passed, failed, stepped, tabled, abreast;
-static size_t sorted;
+static int passed, failed, stepped, tabled, abreast, encoded;
+static size_t sorted, convolved;
 
 static void check(int good, const char *what, unsigned long seed) {
     passed += good;
@@ -229,6 +229,14 @@ static void compare_sorts(void) {
         }
 }
 
+/* Every instruction set's convolution against the scalar one. */
+static void compare_convolutions(void) {
+    for (int s = 0; s < SET_COUNT; s++)
+        for (int pairs = 1; pairs <= 20 && ds2ta_supports(SETS[s]); pairs++)
+            for (int channels = 1; channels <= DS2TA_TILE; channels += 9)
+                check(convolutions_equal(SETS[s], pairs, channels, &convolved), SETS[s], (unsigned long)(100 * pairs + channels));
+}
+
 static void refuse_nothing(const network *n) {
     char error[200];
     check(!ds2ta_plan_new(0, n->values, n->value_count, n->ops, n->op_count, n->arena, 1, NULL, error, sizeof error), "no steps", 0);
@@ -255,6 +263,8 @@ int main(int argc, char **argv) {
             network_run(&n, plan, 1, &expected);
             for (int i = 0; i < n.value_count; i++)
                 for (size_t k = 0; k < expected.value_sizes[i]; k++, places++) spikes += expected.values[i][k] != 0;
+            encoded += n.ops[0].kind == DS2TA_ENCODE;
+            check(encoder_is_right(&n, &expected), "an encoder's products", seed);
             compare_sets(&n, &expected, seed);
             compare_steps(&n, &expected, seed);
             refuse_steps(&n, seed);
@@ -267,10 +277,13 @@ int main(int argc, char **argv) {
         network_free(&n);
     }
     compare_sorts();
-    for (int s = 0; s < SET_COUNT; s++)
-        if (ds2ta_supports(SETS[s])) check(compare_subsets(ds2ta_select_kernels(SETS[s])->subsets), SETS[s], 0);
-    for (int s = 0; s < SET_COUNT; s++)
-        if (ds2ta_supports(SETS[s])) check(compare_abreast(ds2ta_select_kernels(SETS[s])->abreast), SETS[s], 0);
+    compare_convolutions();
+    check(convolved > 0 && encoded > 0, "convolutions and encoders", 0);
+    for (int s = 0; s < SET_COUNT; s++) {
+        if (!ds2ta_supports(SETS[s])) continue;
+        check(compare_subsets(ds2ta_select_kernels(SETS[s])->subsets), SETS[s], 0);
+        check(compare_abreast(ds2ta_select_kernels(SETS[s])->abreast), SETS[s], 0);
+    }
     check(sorted > 0, "patterns that are sorted", 0);
     check(tabled > 0, "sums of subsets", 0);
     check(abreast > 0, "queries side by side", 0);

@@ -40,6 +40,9 @@ static inline int32_t ds2ta_weight(const ds2ta_panel *panel, size_t row, int til
 /* Query tokens whose maps are mixed at once. */
 #define DS2TA_QUERIES 4
 
+/* Columns of what an encoder sees, each of one pixel at one time step, that are convolved at once. */
+#define DS2TA_COLUMNS 8
+
 typedef struct {
     int32_t steps, taps, decay, guard_bits, leak_numerator, leak_shift;
 } ds2ta_neuron;
@@ -169,6 +172,10 @@ typedef struct {
     /* sums[t * DS2TA_TILE + channel] = sum of counts[t * stride + row] * weight over all rows, for every step t of a group. */
     void (*dense)(const int8_t *quads, int quad_count, const uint8_t *counts, size_t stride, int32_t *sums);
 
+    /* sums[k * DS2TA_TILE + c] = sum over pairs i of values seen[k][at[i]] and seen[k][at[i] + 1] times weight[i][c][0] and weight[i][c][1],
+     * for DS2TA_COLUMNS columns k and a tile of channels c, whose weights are 0 from `channels` on. */
+    void (*convolve)(const int16_t *weight, const int32_t *at, int pairs, const int16_t *const seen[DS2TA_COLUMNS], int channels, int32_t *sums);
+
     /* product[c] += sum of values[i] * weight[rows[i]][c], for DS2TA_TILE channels. */
     void (*multiply)(const int32_t *weight, const uint16_t *rows, const int32_t *values, int count, int32_t *product);
 
@@ -176,6 +183,10 @@ typedef struct {
      * needs. */
     void (*add)(const uint8_t *one, int one_planes, const uint8_t *other, int other_planes, uint8_t *sum, int planes, size_t stride,
                 size_t size);
+
+    /* out = patterns of what fires in any of rows x columns tokens, rows of which are row_stride bytes apart: `size` bytes each, a multiple
+     * of DS2TA_TILE. */
+    void (*unite)(const uint8_t *patterns, int rows, size_t row_stride, int columns, size_t size, uint8_t *out);
 
     /* counts[c] += 2^shift times the spikes of channel c in all tokens' patterns, so many bytes apart. */
     void (*tally)(const uint8_t *patterns, int tokens, int channels, int shift, int32_t *counts);

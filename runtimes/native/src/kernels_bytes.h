@@ -35,6 +35,15 @@ static void add(const uint8_t *one, int one_planes, const uint8_t *other, int ot
     }
 }
 
+static void unite(const uint8_t *patterns, int rows, size_t row_stride, int columns, size_t size, uint8_t *out) {
+    for (size_t at = 0; at < size; at += WIDTH) {
+        unsigned_bytes any = {0};
+        for (size_t y = 0; y < (size_t)rows; y++)
+            for (size_t x = 0; x < (size_t)columns; x++) any |= LOAD(unsigned_bytes, patterns + y * row_stride + x * size + at);
+        STORE(unsigned_bytes, out + at, any);
+    }
+}
+
 /* A byte takes the spikes of so many patterns. */
 enum { BYTES_FULL = 255 / DS2TA_GROUP };
 

@@ -79,6 +79,21 @@ void ds2ta_dense_plain(const int8_t *quads, int quad_count, const uint8_t *count
         }
 }
 
+static void convolve(const int16_t *weight, const int32_t *at, int pairs, const int16_t *const seen[DS2TA_COLUMNS], int channels, int32_t *sums) {
+    memset(sums, 0, DS2TA_COLUMNS * DS2TA_TILE * sizeof *sums);
+    for (int k = 0; k < DS2TA_COLUMNS; k++, sums += DS2TA_TILE) {
+        const int16_t *both = weight;
+        for (int i = 0; i < pairs; i++, both += 2 * DS2TA_TILE) {
+            const int16_t *two = seen[k] + at[i];
+            if (!two[0] && !two[1]) continue;
+            for (int c = 0; c < channels; c++) {
+                sums[c] += two[0] * both[2 * c];
+                sums[c] += two[1] * both[2 * c + 1];
+            }
+        }
+    }
+}
+
 static void multiply(const int32_t *weight, const uint16_t *rows, const int32_t *values, int count, int32_t *product) {
     for (int i = 0; i < count; i++)
         for (size_t c = 0; c < DS2TA_TILE; c++) product[c] += values[i] * weight[(size_t)rows[i] * DS2TA_TILE + c];
@@ -95,6 +110,13 @@ static void add(const uint8_t *one, int one_planes, const uint8_t *other, int ot
             carry = (a & b) | ((a ^ b) & carry);
         }
     }
+}
+
+static void unite(const uint8_t *patterns, int rows, size_t row_stride, int columns, size_t size, uint8_t *out) {
+    memset(out, 0, size);
+    for (int y = 0; y < rows; y++, patterns += row_stride)
+        for (int x = 0; x < columns; x++)
+            for (size_t c = 0; c < size; c++) out[c] |= patterns[(size_t)x * size + c];
 }
 
 static void tally(const uint8_t *patterns, int tokens, int channels, int shift, int32_t *counts) {
@@ -206,8 +228,10 @@ const ds2ta_kernels ds2ta_kernels_scalar = {
     .count = count,
     .unpack = ds2ta_unpack_plain,
     .dense = ds2ta_dense_plain,
+    .convolve = convolve,
     .multiply = multiply,
     .add = add,
+    .unite = unite,
     .tally = tally,
     .fire = fire,
     .go_on = go_on,

@@ -87,6 +87,23 @@ static uint32_t join(const ds2ta_part *parts, int count, int filler, uint16_t *l
 #include "kernels_bytes.h"
 #include "kernels_rows.h"
 
+/* Two values of all columns for every weight that is loaded; between the columns' sums nothing waits. */
+static void convolve(const int16_t *weight, const int32_t *at, int pairs, const int16_t *const seen[DS2TA_COLUMNS], int channels, int32_t *sums) {
+    for (int c = 0; c < DS2TA_TILE; c += LONG_LANES) {
+        longs sum[DS2TA_COLUMNS];
+        for (int k = 0; k < DS2TA_COLUMNS; k++) sum[k] = (longs){0};
+        for (size_t i = 0, end = c < channels ? (size_t)pairs : 0; i < end; i++) {
+            words own = LOAD(words, weight + (i * DS2TA_TILE + (size_t)c) * 2);
+            for (int k = 0; k < DS2TA_COLUMNS; k++) {
+                int32_t two;
+                memcpy(&two, seen[k] + at[i], sizeof two);
+                sum[k] = add_products(sum[k], (words)((longs){0} + two), own);
+            }
+        }
+        for (int k = 0; k < DS2TA_COLUMNS; k++) STORE(longs, sums + k * DS2TA_TILE + c, sum[k]);
+    }
+}
+
 static void multiply(const int32_t *weight, const uint16_t *rows, const int32_t *values, int count, int32_t *product) {
     longs sum[LONGS];
     for (int l = 0; l < LONGS; l++) sum[l] = LOAD(longs, product + l * LONG_LANES);
@@ -113,8 +130,10 @@ const ds2ta_kernels DS2TA_KERNELS = {
     .count = count,
     .unpack = DS2TA_UNPACK,
     .dense = DS2TA_DENSE,
+    .convolve = convolve,
     .multiply = multiply,
     .add = add,
+    .unite = unite,
     .tally = tally,
     .fire = fire,
     .go_on = go_on,

@@ -169,41 +169,13 @@ static void pack_share(void *argument, size_t index) {
 }
 
 /* Value of an input of 8 or 16 bits. */
-static int32_t value_at(const door_tensor *tensor, size_t at) {
+static int16_t value_at(const door_tensor *tensor, size_t at) {
     return tensor->type == ORT_INT16 ? ((const int16_t *)tensor->data)[at] : ((const uint8_t *)tensor->data)[at];
 }
 
-/* Lists what is not 0 under the kernel at one pixel of the picture [height][width][channels] that begins at `picture`. */
-static int look_at(const ds2ta_plan *plan, ds2ta_scratch *scratch, const door_tensor *input, size_t picture, int pixel) {
-    const ds2ta_node *node = operation_of(plan);
-    const ds2ta_value *out = plan->values + node->op.output;
-    int size = node->op.size, top = pixel / out->width - size / 2, left = pixel % out->width - size / 2, count = 0;
-    for (int y = top < 0 ? 0 : top; y < top + size && y < out->height; y++)
-        for (int x = left < 0 ? 0 : left; x < left + size && x < out->width; x++) {
-            size_t at = picture + ((size_t)y * (size_t)out->width + (size_t)x) * (size_t)node->channels;
-            int row = ((y - top) * size + x - left) * node->channels;
-            for (int c = 0; c < node->channels; c++) {
-                int32_t seen = value_at(input, at + (size_t)c);
-                scratch->seen[count] = seen;
-                scratch->seen_rows[count] = (uint16_t)(row + c);
-                count += seen != 0;
-            }
-        }
-    return count;
-}
-
-static void encode_share(const ds2ta_plan *plan, const door_call *call, ds2ta_scratch *scratch, int low, int high) {
-    const ds2ta_node *node = operation_of(plan);
-    int times = node->op.still ? 1 : plan->steps;
-    size_t picture = (size_t)ds2ta_tokens(plan->values + node->op.output) * (size_t)node->channels, stride = (size_t)times * DS2TA_TILE;
-    for (int pixel = low; pixel < high; pixel++) {
-        for (int t = 0; t < times; t++) {
-            size_t place = ((size_t)t * (size_t)plan->batch + (size_t)call->sample) * picture;
-            ds2ta_multiply_seen(plan, node, scratch, look_at(plan, scratch, call->inputs, place, pixel), scratch->encoded + t * DS2TA_TILE, stride);
-        }
-        for (int tile = 0; tile < node->tiles; tile++)
-            ds2ta_fire(plan, node, scratch->encoded + (size_t)tile * stride, node->op.still ? 0 : DS2TA_TILE, call->sample, pixel, tile);
-    }
+/* What an encoder sees of an input. */
+static void look(const void *source, size_t first, size_t count, int16_t *to) {
+    for (size_t i = 0; i < count; i++) to[i] = value_at(source, first + i);
 }
 
 static void run_share(void *argument, size_t index) {
@@ -213,7 +185,7 @@ static void run_share(void *argument, size_t index) {
     ds2ta_scratch *scratch = index ? call->kernel->more + index - 1 : plan->scratch;
     int low, high;
     if (!share(call, index, &low, &high)) return;
-    if (node->op.kind == DS2TA_ENCODE) encode_share(plan, call, scratch, low, high);
+    if (node->op.kind == DS2TA_ENCODE) ds2ta_encode_seen(plan, node, scratch, look, call->inputs, call->sample, low, high);
     if (node->op.kind == DS2TA_LINEAR || node->op.kind == DS2TA_CONV) ds2ta_weigh(plan, node, scratch, call->sample, low, high);
     if (node->op.kind == DS2TA_ATTENTION) ds2ta_attend(plan, node, scratch, call->sample, low, high);
     if (call->outputs->data) ds2ta_trace_value(plan, node->op.output, call->sample, low, high);

@@ -47,13 +47,6 @@ static void pack_rows(ds2ta_node *node) {
     }
 }
 
-static void pack_wide(ds2ta_node *node) {
-    size_t rows = (size_t)node->rows;
-    for (int o = 0; o < node->op.out_channels; o++)
-        for (size_t r = 0; r < rows; r++)
-            node->wide[((size_t)(o / DS2TA_TILE) * rows + r) * DS2TA_TILE + (size_t)(o % DS2TA_TILE)] = node->op.wide[(size_t)o * rows + r];
-}
-
 /* Adds the magnitudes of rows [from, to) to every channel's sum; says whether all stay within 16 bits. */
 static int fits(const ds2ta_node *node, int32_t *sums, int from, int to) {
     int all = 1;
@@ -169,10 +162,9 @@ int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
     node->stride_out = ds2ta_padded(op->out_channels);
     node->tiles = node->stride_out / DS2TA_TILE;
     node->rows = op->kind == DS2TA_ATTENTION || op->kind == DS2TA_READOUT ? 0 : op->size * op->size * node->channels;
-    size_t outputs = (size_t)node->stride_out, weights = (size_t)node->rows * outputs;
+    size_t outputs = (size_t)node->stride_out;
     node->bias = take(&bytes, outputs, sizeof(int32_t));
     node->threshold = take(&bytes, outputs, sizeof(int32_t));
-    if (op->kind == DS2TA_ENCODE) node->wide = take(&bytes, weights, sizeof(int32_t));
     if (op->kind == DS2TA_LINEAR || op->kind == DS2TA_CONV) {
         node->quads = (node->rows + 3) / 4;
         node->held_rows = node->rows / 4 * 4 + 4;
@@ -200,7 +192,10 @@ int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
         bytes += more;
     }
     if (node->weight) memcpy(node->weight, op->weight, (size_t)op->out_channels * (size_t)op->in_channels);
-    if (node->wide) pack_wide(node);
+    if (op->kind == DS2TA_ENCODE) {
+        int64_t taken = ds2ta_pack_encoder(plan, node);
+        return taken < 0 ? -1 : bytes + taken;
+    }
     if (node->packed) {
         find_together(node);
         pack_rows(node);
@@ -212,7 +207,7 @@ int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
 }
 
 void ds2ta_unpack(ds2ta_node *node) {
-    free(node->packed), free(node->wide), free(node->bias), free(node->threshold);
+    free(node->packed), free(node->wide), free(node->pairs), free(node->bias), free(node->threshold);
     free(node->table), free(node->weight), free(node->together), free(node->chunks), free(node->short_table);
 }
 
@@ -234,7 +229,7 @@ static void *piece(ds2ta_scratch *s, int64_t *bytes, size_t count, size_t size) 
 
 int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
     int64_t bytes = 0;
-    size_t indices = 0, chosen = 0, tables = 0, turned = 0, counts = 0, quads = 0, seen = 0, encoded = 0, filled = DS2TA_CLASSES * (DS2TA_FILL - 1);
+    size_t indices = 0, chosen = 0, tables = 0, turned = 0, counts = 0, quads = 0, window = 0, encoded = 0, filled = DS2TA_CLASSES * (DS2TA_FILL - 1);
     size_t list = 0, lists = 0, pixels = 0, pixel_lists = 0, tokens = 0, context = 0, keys = 0, spread = 0, groups = (size_t)plan->groups;
     for (int i = 0; i < plan->node_count; i++) {
         const ds2ta_node *node = plan->nodes + i;
@@ -267,8 +262,8 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
             if (node->short_table) context = larger(context, ds2ta_abreast_room(plan, node) / sizeof *s->context);
         }
         if (node->wide) {
-            seen = larger(seen, (size_t)node->rows);
-            encoded = larger(encoded, (size_t)node->stride_out * (size_t)plan->steps);
+            window = larger(window, ds2ta_window_size(plan, node));
+            encoded = larger(encoded, ds2ta_encoded_size(plan, node));
         }
         if (node->op.kind == DS2TA_READOUT) context = larger(context, (size_t)node->stride_in);
     }
@@ -297,8 +292,7 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
     s->abreast = (uint8_t *)s->context; /* one way to attend or the other */
     s->room = piece(s, &bytes, ds2ta_room(plan), sizeof *s->room);
     s->encoded = piece(s, &bytes, encoded, sizeof *s->encoded);
-    s->seen = piece(s, &bytes, seen, sizeof *s->seen);
-    s->seen_rows = piece(s, &bytes, seen, sizeof *s->seen_rows);
+    s->window = piece(s, &bytes, window, sizeof *s->window);
     return bytes;
 }
 

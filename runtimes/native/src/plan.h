@@ -27,7 +27,12 @@ typedef struct {
     int subset_block;  /* and tokens that are indexed at once */
     int held_rows;     /* rows of a panel: row `rows`, and what rounds up to quads, are zeros */
     uint8_t *packed;   /* the panels' rows, see ds2ta_panel */
-    int32_t *wide;     /* the same for an encoder */
+    int16_t *wide;     /* an encoder's weights, see encode.c: [tile][pair][DS2TA_TILE][2], */
+    int32_t *pairs;    /* where in a window the pairs of values under its kernel lie, */
+    int pair_count;
+    int window_row;    /* values in a row of the window, */
+    int strip;         /* pixels of the picture's rows that it shows, */
+    int at_once;       /* and how many of them are computed at once */
     int32_t *bias;     /* padded with 0 */
     int32_t *threshold; /* padded with INT32_MAX, which no padded channel reaches */
     int16_t *table;
@@ -77,9 +82,8 @@ typedef struct {
     uint64_t *words;       /* of a single token */
     int32_t *mixed, *context;
     uint8_t *abreast;     /* what abreast.c works in */
-    int32_t *seen;        /* encoder: what is seen under its kernel, without zeros, */
-    uint16_t *seen_rows;  /* and which weights that concerns */
-    int32_t *encoded;     /* its sums [tile][step][channel] */
+    int16_t *window;      /* encoder: what it sees [step][row][pixel][channel], */
+    int32_t *encoded;     /* and a tile's sums [pixel][step][channel] */
     int32_t *room;        /* rows of integers, for the operations on streams */
     ds2ta_block listed, counted, indexed; /* tokens whose lists, counts and indices are here, for layers that share them */
 } ds2ta_scratch;
@@ -148,6 +152,12 @@ int ds2ta_check(int steps, const ds2ta_value *values, int value_count, const ds2
 /* check_stream.c: what is wrong with an operation whose kind is DS2TA_NEURON or a later one, or NULL. */
 const char *ds2ta_check_stream(int steps, const ds2ta_value *values, const ds2ta_op *op);
 
+/* encode.c: packs an encoder's weights; returns the bytes it took, -1 when there is no memory. */
+int64_t ds2ta_pack_encoder(const ds2ta_plan *plan, ds2ta_node *node);
+/* encode.c: how many values its window has, and how many sums are made at once. */
+size_t ds2ta_window_size(const ds2ta_plan *plan, const ds2ta_node *node);
+size_t ds2ta_encoded_size(const ds2ta_plan *plan, const ds2ta_node *node);
+
 /* pack_stream.c: copies the arrays of such an operation; returns the bytes it took, -1 when there is no memory. */
 int64_t ds2ta_pack_stream(ds2ta_plan *plan, ds2ta_node *node);
 /* pack_stream.c: how many integers of scratch->room the plan's nodes need. */
@@ -205,9 +215,10 @@ static inline size_t ds2ta_table_size(int pairs) { return (size_t)pairs * DS2TA_
 
 /* The operations, for tokens [low, high) of sample `sample`. */
 void ds2ta_encode(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
-/* encode.c: one step of one pixel, whose `count` things seen are listed, for all tiles: their products are `stride` apart. */
-void ds2ta_multiply_seen(const ds2ta_plan *plan, const ds2ta_node *node, const ds2ta_scratch *scratch, int count, int32_t *product,
-                         size_t stride);
+/* encode.c: the same for inputs that another function reads: elements [first, first + count) of [step][sample][pixel][channel]. */
+typedef void (*ds2ta_look)(const void *source, size_t first, size_t count, int16_t *to);
+void ds2ta_encode_seen(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, ds2ta_look look, const void *source, int sample,
+                       int low, int high);
 /* Linear layer or convolution. */
 void ds2ta_weigh(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);
 void ds2ta_attend(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high);

@@ -3,23 +3,29 @@
 
 #include <string.h>
 
+/* Rows or columns of a window of three that lie in a picture: [begin, end). */
+typedef struct {
+    int begin, end;
+} inside;
+
+static inline inside window_of(int place, int stride, int size) {
+    int begin = place * stride - 1, end = begin + 3;
+    return (inside){begin < 0 ? 0 : begin, end < size ? end : size};
+}
+
 /* Max-pooling of spikes, 3x3, padding 1: an OR, of all steps at once. */
 void ds2ta_pool(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high) {
     (void)scratch, (void)sample;
     const ds2ta_value *in = plan->values + node->op.inputs[0], *out = plan->values + node->op.output;
-    size_t stride = (size_t)node->stride_in;
+    size_t stride = (size_t)node->stride_in, row_size = (size_t)in->width * stride;
     for (int group = 0; group < plan->groups; group++) {
         const uint8_t *from = ds2ta_patterns(plan, node->op.inputs[0], 0, group);
-        uint8_t *to = ds2ta_patterns(plan, node->op.output, 0, group);
-        for (int pixel = low; pixel < high; pixel++) {
-            uint8_t *pooled = to + (size_t)pixel * stride;
-            memset(pooled, 0, stride);
-            int top = pixel / out->width * node->op.stride - 1, left = pixel % out->width * node->op.stride - 1;
-            for (int y = top < 0 ? 0 : top; y < top + 3 && y < in->height; y++)
-                for (int x = left < 0 ? 0 : left; x < left + 3 && x < in->width; x++) {
-                    const uint8_t *seen = from + ((size_t)y * (size_t)in->width + (size_t)x) * stride;
-                    for (size_t c = 0; c < stride; c++) pooled[c] |= seen[c];
-                }
+        uint8_t *to = ds2ta_patterns(plan, node->op.output, 0, group) + (size_t)low * stride;
+        for (int pixel = low; pixel < high; pixel++, to += stride) {
+            inside rows = window_of(pixel / out->width, node->op.stride, in->height);
+            inside columns = window_of(pixel % out->width, node->op.stride, in->width);
+            const uint8_t *seen = from + (size_t)rows.begin * row_size + (size_t)columns.begin * stride;
+            plan->kernels->unite(seen, rows.end - rows.begin, row_size, columns.end - columns.begin, stride, to);
         }
     }
 }
