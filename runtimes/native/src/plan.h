@@ -145,6 +145,12 @@ static inline void *ds2ta_inner_trace(const ds2ta_plan *plan, const ds2ta_node *
     return plan->inner ? plan->inner[(node - plan->nodes) * DS2TA_INNER + what] : NULL;
 }
 
+/* Whether a trace of what happens inside a neuron population is wanted. */
+static inline int ds2ta_fires_traced(const ds2ta_plan *plan, const ds2ta_node *node) {
+    return plan->inner && (ds2ta_inner_trace(plan, node, DS2TA_PRODUCT) || ds2ta_inner_trace(plan, node, DS2TA_CURRENT) ||
+                           ds2ta_inner_trace(plan, node, DS2TA_MEMBRANE));
+}
+
 /* check.c: whether the description makes sense; says why not. */
 int ds2ta_check(int steps, const ds2ta_value *values, int value_count, const ds2ta_op *ops, int op_count, int64_t arena_bytes, int threads,
                 char *error, size_t error_size);
@@ -252,7 +258,6 @@ static inline size_t ds2ta_place(const ds2ta_plan *plan, int step, int sample, i
 
 /* trace.c: writes a value's counts, or what a neuron population holds inside. */
 void ds2ta_trace_value(const ds2ta_plan *plan, int value, int sample, int low, int high);
-int ds2ta_fires_traced(const ds2ta_plan *plan, const ds2ta_node *node);
 void ds2ta_trace_fire(const ds2ta_plan *plan, const ds2ta_node *node, const ds2ta_neuron *neuron, const int32_t *product, int stride,
                       const int32_t *state, int sample, int token, int tile);
 

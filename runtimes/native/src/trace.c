@@ -32,11 +32,6 @@ void ds2ta_trace_value(const ds2ta_plan *plan, int value, int sample, int low, i
         }
 }
 
-int ds2ta_fires_traced(const ds2ta_plan *plan, const ds2ta_node *node) {
-    return ds2ta_inner_trace(plan, node, DS2TA_PRODUCT) || ds2ta_inner_trace(plan, node, DS2TA_CURRENT) ||
-           ds2ta_inner_trace(plan, node, DS2TA_MEMBRANE);
-}
-
 void ds2ta_trace_fire(const ds2ta_plan *plan, const ds2ta_node *node, const ds2ta_neuron *neuron, const int32_t *product, int stride,
                       const int32_t *state, int sample, int token, int tile) {
     int32_t *traces[3] = {ds2ta_inner_trace(plan, node, DS2TA_PRODUCT), ds2ta_inner_trace(plan, node, DS2TA_CURRENT),
