@@ -9,7 +9,7 @@ enum { MOST_PAIRS = 3, MOST_ROWS = MOST_PAIRS * DS2TA_PAIR * DS2TA_SET, STEPS = 
 /* What one set of kernels makes of some rows: how the bits of a number are arranged is its own, sums are not. */
 typedef struct {
     int32_t below[DS2TA_QUARTET], sums[DS2TA_QUARTET * STRIDE];
-    uint8_t patterns[2 * DS2TA_TILE * DS2TA_SPAN], rows[DS2TA_SPAN * (DS2TA_TILE + 3)];
+    uint8_t together[2 * DS2TA_TILE * DS2TA_SPAN], patterns[2 * DS2TA_TILE * DS2TA_SPAN], rows[DS2TA_SPAN * (DS2TA_TILE + 3)];
 } made;
 
 typedef struct {
@@ -22,7 +22,7 @@ typedef struct {
 
 static void make(const ds2ta_subsets *kernels, const example *of, made *to) {
     static const int32_t bias[DS2TA_QUARTET] = {-3, 0, 40, 7}, threshold[DS2TA_QUARTET] = {90, 1, 700, INT32_MAX};
-    uint8_t *indices = aligned(MOST_PAIRS * DS2TA_PAIR * DS2TA_SET_BYTES), *tables = aligned(MOST_PAIRS * 8 * DS2TA_TABLE_BYTES);
+    uint8_t *indices = aligned((MOST_PAIRS * DS2TA_PAIR + 1) * DS2TA_SET_BYTES), *tables = aligned(MOST_PAIRS * 8 * DS2TA_TABLE_BYTES);
     int32_t *sums = aligned(sizeof to->sums);
     uint8_t *patterns = aligned(sizeof to->patterns);
     kernels->index(of->rows, of->pairs * DS2TA_PAIR, indices);
@@ -30,6 +30,8 @@ static void make(const ds2ta_subsets *kernels, const example *of, made *to) {
     const ds2ta_term terms[2] = {{tables, indices, of->pairs, 1}, {tables, indices, 1, 64}};
     for (size_t group = 0; group < STEPS / DS2TA_GROUP; group++)
         kernels->add(terms, (int)group + 1, to->below, sums + group * DS2TA_GROUP * DS2TA_SPAN, STRIDE);
+    if (of->neuron.steps <= DS2TA_GROUP) /* two spans: the second has what is one set of rows further on */
+        kernels->add_and_fire(terms, 1, to->below, &of->neuron, bias, threshold, of->pairs > 1 ? 2 : 1, DS2TA_SET_BYTES, to->together);
     for (size_t channel = 0; channel < DS2TA_TILE; channel += DS2TA_QUARTET)
         kernels->fire(&of->neuron, sums, STRIDE, bias, threshold, patterns + channel * DS2TA_SPAN, DS2TA_TILE * DS2TA_SPAN);
     kernels->turn(patterns, to->rows, DS2TA_TILE + 3, of->tokens);

@@ -89,6 +89,11 @@ typedef struct {
     void (*fire)(const ds2ta_neuron *neuron, const int32_t *sums, size_t stride, const int32_t *bias, const int32_t *threshold, uint8_t *out,
                  size_t group_stride);
 
+    /* Both of it for so many spans, of steps that are a group at most: a term's indices are those of the first span, span_bytes apart, and
+     * patterns lie DS2TA_TILE * DS2TA_SPAN apart. */
+    void (*add_and_fire)(const ds2ta_term *terms, int count, const int32_t *begin, const ds2ta_neuron *neuron, const int32_t *bias,
+                         const int32_t *threshold, int spans, size_t span_bytes, uint8_t *out);
+
     /* out[token * stride + channel] = patterns[channel * DS2TA_SPAN + token], for DS2TA_TILE channels of the first `tokens`. */
     void (*turn)(const uint8_t *patterns, uint8_t *out, size_t stride, int tokens);
 } ds2ta_subsets;

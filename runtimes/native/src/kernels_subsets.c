@@ -59,9 +59,22 @@ static void fire(const ds2ta_neuron *neuron, const int32_t *sums, size_t stride,
     }
 }
 
+static void add_and_fire(const ds2ta_term *terms, int count, const int32_t *begin, const ds2ta_neuron *neuron, const int32_t *bias,
+                         const int32_t *threshold, int spans, size_t span_bytes, uint8_t *out) {
+    const size_t stride = DS2TA_GROUP * DS2TA_SPAN;
+    for (size_t span = 0; span < (size_t)spans; span++) {
+        int32_t sums[DS2TA_QUARTET * DS2TA_GROUP * DS2TA_SPAN];
+        ds2ta_term here[DS2TA_MAX_PLANES];
+        for (int i = 0; i < count; i++) here[i] = terms[i], here[i].indices += span * span_bytes;
+        add(here, count, begin, sums, stride);
+        fire(neuron, sums, stride, bias, threshold, out + span * DS2TA_TILE * DS2TA_SPAN, 0);
+    }
+}
+
 static void turn(const uint8_t *patterns, uint8_t *out, size_t stride, int tokens) {
     for (int i = 0; i < tokens * DS2TA_TILE; i++)
         out[(size_t)(i / DS2TA_TILE) * stride + (size_t)(i % DS2TA_TILE)] = patterns[i % DS2TA_TILE * DS2TA_SPAN + i / DS2TA_TILE];
 }
 
-const ds2ta_subsets ds2ta_subsets_plain = {.cost = 0, .index = index_rows, .tabulate = tabulate, .add = add, .fire = fire, .turn = turn};
+const ds2ta_subsets ds2ta_subsets_plain = {
+    .cost = 0, .index = index_rows, .tabulate = tabulate, .add = add, .fire = fire, .add_and_fire = add_and_fire, .turn = turn};

@@ -94,7 +94,8 @@ static void tabulate_512(const int8_t *quads, int pairs, int channel, enum ds2ta
 #undef TABULATE
 
 /* Sixteen sums of 16 tokens stay in registers; every table that is loaded serves four steps, every number four channels. */
-static void add_512(const ds2ta_term *terms, int count, const int32_t *begin, int32_t *sums, size_t stride) {
+static inline __attribute__((always_inline)) void add_terms(const ds2ta_term *terms, int count, size_t offset, const int32_t *begin, int32_t *sums,
+                                                            size_t stride) {
 #define SUMS(o, output)                                          \
     __m512i o##_0 = _mm512_set1_epi32(begin[output]), o##_1 = o##_0, o##_2 = o##_0, o##_3 = o##_0
     SUMS(first, 0);
@@ -104,7 +105,7 @@ static void add_512(const ds2ta_term *terms, int count, const int32_t *begin, in
 #undef SUMS
     for (; count > 0; count--, terms++) {
         const __m512i by = _mm512_set1_epi8((char)terms->multiplier);
-        const uint8_t *tables = terms->tables, *indices = terms->indices;
+        const uint8_t *tables = terms->tables, *indices = terms->indices + offset;
         for (int pair = terms->pairs; pair > 0; pair--, tables += DS2TA_QUARTET * DS2TA_PAIR * DS2TA_TABLE_BYTES, indices += DS2TA_PAIR * DS2TA_SET_BYTES) {
             __m512i one_0 = _mm512_load_si512(indices), one_1 = _mm512_load_si512(indices + 64);
             __m512i one_2 = _mm512_load_si512(indices + 128), one_3 = _mm512_load_si512(indices + 192);
@@ -141,6 +142,40 @@ static void add_512(const ds2ta_term *terms, int count, const int32_t *begin, in
 #undef KEEP
 #undef SUM
 }
+
+static void add_512(const ds2ta_term *terms, int count, const int32_t *begin, int32_t *sums, size_t stride) {
+    add_terms(terms, count, 0, begin, sums, stride);
+}
+
+static inline __attribute__((always_inline)) void add_and_fire_of(const ds2ta_term *terms, int count, const int32_t *begin,
+                                                                  const ds2ta_neuron *neuron, const int32_t *bias, const int32_t *threshold,
+                                                                  int spans, size_t span_bytes, uint8_t *out, int steps, int taps, int guard) {
+    for (size_t span = 0; span < (size_t)spans; span++) {
+        int32_t sums[DS2TA_QUARTET * DS2TA_GROUP * DS2TA_SPAN] __attribute__((aligned(64)));
+        add_terms(terms, count, span * span_bytes, begin, sums, DS2TA_GROUP * DS2TA_SPAN);
+        fire_across_of(neuron, sums, DS2TA_GROUP * DS2TA_SPAN, bias, threshold, out + span * DS2TA_TILE * DS2TA_SPAN, 0, steps, taps, guard);
+    }
+}
+
+#define ALL(steps, taps, guard) add_and_fire_of(terms, count, begin, &own, bias, threshold, spans, span_bytes, out, steps, taps, guard)
+
+static void add_and_fire_512(const ds2ta_term *terms, int count, const int32_t *begin, const ds2ta_neuron *neuron, const int32_t *bias,
+                             const int32_t *threshold, int spans, size_t span_bytes, uint8_t *out) {
+    const ds2ta_neuron own = *neuron;
+    int taps = own.taps < own.steps ? own.taps : own.steps, guard = own.guard_bits;
+    switch (own.steps == 4 ? taps : 0) {
+    case 1:
+        if (guard) ALL(4, 1, guard);
+        else ALL(4, 1, 0);
+        break;
+    case 2: ALL(4, 2, guard); break;
+    case 3: ALL(4, 3, guard); break;
+    case 4: ALL(4, 4, guard); break;
+    default: ALL(own.steps, taps, guard);
+    }
+}
+
+#undef ALL
 
 /* One of four rounds, after which a square of 16 times 16 words has changed rows for columns. */
 static inline void swap_words(__m512i *words, int apart, __m512i early, __m512i late) {
@@ -183,4 +218,4 @@ static inline __attribute__((always_inline)) void turn_some(const uint8_t *patte
 static void turn_512(const uint8_t *patterns, uint8_t *out, size_t stride, int tokens) { turn_some(patterns, out, stride, tokens, DS2TA_TILE); }
 
 const ds2ta_subsets ds2ta_subsets_512 = {
-    .cost = 7, .index = index_512, .tabulate = tabulate_512, .add = add_512, .fire = fire_across, .turn = turn_512};
+    .cost = 7, .index = index_512, .tabulate = tabulate_512, .add = add_512, .fire = fire_across, .add_and_fire = add_and_fire_512, .turn = turn_512};

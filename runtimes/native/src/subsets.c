@@ -154,6 +154,7 @@ static void sum_tile(const ds2ta_plan *plan, const ds2ta_node *node, const ds2ta
     const ds2ta_subsets *subsets = plan->kernels->subsets;
     ds2ta_neuron neuron = ds2ta_neuron_of(plan, node);
     size_t stride = (size_t)plan->groups * DS2TA_GROUP * DS2TA_SPAN;
+    int spans = (count + DS2TA_SPAN - 1) / DS2TA_SPAN;
     ds2ta_ahead next = tile % DS2TA_PANEL ? (ds2ta_ahead){NULL, 0} : ds2ta_after_tile(plan, node, tile, DS2TA_PANEL);
     for (int channel = 0; channel < DS2TA_TILE; channel += DS2TA_QUARTET) {
         size_t column = (size_t)tile * DS2TA_TILE + (size_t)channel;
@@ -162,15 +163,16 @@ static void sum_tile(const ds2ta_plan *plan, const ds2ta_node *node, const ds2ta
         ds2ta_term terms[DS2TA_MAX_PLANES];
         int32_t begin[DS2TA_QUARTET] = {0};
         int term_count = make_terms(plan, node, scratch, channel, limbs, terms, begin);
-        const uint8_t *indices = scratch->indices;
-        for (int span = 0; span * DS2TA_SPAN < count; span++) {
-            for (int group = 0; group < plan->groups; group++, indices += scratch->set_bytes) {
-                for (int i = 0; i < term_count; i++) terms[i].indices = indices + scratch->sets[i % node->planes].at;
+        for (int i = 0; i < term_count; i++) terms[i].indices = scratch->indices + scratch->sets[i % node->planes].at;
+        uint8_t *out = scratch->turned + (size_t)channel * DS2TA_SPAN;
+        if (plan->groups == 1)
+            subsets->add_and_fire(terms, term_count, begin, &neuron, node->bias + column, node->threshold + column, spans, scratch->set_bytes, out);
+        for (int span = 0; plan->groups > 1 && span < spans; span++, out += (size_t)plan->groups * DS2TA_TILE * DS2TA_SPAN) {
+            for (int group = 0; group < plan->groups; group++) {
                 subsets->add(terms, term_count, begin, scratch->across + group * DS2TA_GROUP * DS2TA_SPAN, stride);
+                for (int i = 0; i < term_count; i++) terms[i].indices += scratch->set_bytes;
             }
-            subsets->fire(&neuron, scratch->across, stride, node->bias + column, node->threshold + column,
-                          scratch->turned + ((size_t)span * (size_t)plan->groups * DS2TA_TILE + (size_t)channel) * DS2TA_SPAN,
-                          DS2TA_TILE * DS2TA_SPAN);
+            subsets->fire(&neuron, scratch->across, stride, node->bias + column, node->threshold + column, out, DS2TA_TILE * DS2TA_SPAN);
         }
     }
 }
