@@ -15,10 +15,10 @@ static inline __attribute__((always_inline)) longs reset(longs membrane, longs l
 }
 #endif
 
-/* One register of neurons. `steps`, `taps` and `guard` are the neuron's, or numbers that the compiler knows; `state` is NULL, as the
+/* One register of neurons. Its products lie in memory, or are `held` in registers, one a step. `steps`, `taps` and `guard` are the neuron's, or numbers that the compiler knows; `state` is NULL, as the
  * compiler knows, at the beginning. What is written may not lie where the neuron is, or it would be read again and again. */
-static inline __attribute__((always_inline)) void fire_register(const ds2ta_neuron *neuron, const int32_t *product, size_t stride, longs bias,
-                                                                longs limit, int32_t *state, uint8_t *out, size_t group_stride, int steps,
+static inline __attribute__((always_inline)) void fire_register(const ds2ta_neuron *neuron, const int32_t *product, size_t stride,
+                                                                const longs *held, longs bias, longs limit, int32_t *state, uint8_t *out, size_t group_stride, int steps,
                                                                 int taps, int guard) {
     const longs zero = {0};
     const int past = taps - 1;
@@ -26,7 +26,7 @@ static inline __attribute__((always_inline)) void fire_register(const ds2ta_neur
     for (int m = 0; m < 4; m++) decay[m] = zero + (neuron->decay * m < 31 ? neuron->decay * m : 31);
     longs constant = bias << guard, carried = state ? LOAD(longs, state + past * DS2TA_TILE) : zero, silence = zero, seen[4];
     for (int t = 0; t < steps; t++) {
-        longs current = constant, now = LOAD(longs, product + (size_t)t * stride) << guard;
+        longs current = constant, now = (held ? held[t] : LOAD(longs, product + (size_t)t * stride)) << guard;
         if (taps > 1) seen[t % 4] = now;
         current += now;
         for (int m = 1; m < taps && m <= t; m++)
@@ -52,7 +52,7 @@ static inline __attribute__((always_inline)) void fire_of(const ds2ta_neuron *ne
                                                           const int32_t *threshold, int32_t *state, uint8_t *out, size_t group_stride, int steps,
                                                           int taps, int guard) {
     for (int first = 0; first < DS2TA_TILE; first += LONG_LANES)
-        fire_register(neuron, product + first, stride, LOAD(longs, bias + first), LOAD(longs, threshold + first), state ? state + first : NULL,
+        fire_register(neuron, product + first, stride, NULL, LOAD(longs, bias + first), LOAD(longs, threshold + first), state ? state + first : NULL,
                       out + first, group_stride, steps, taps, guard);
 }
 
@@ -97,7 +97,7 @@ static inline __attribute__((always_inline)) void fire_across_of(const ds2ta_neu
     const longs zero = {0};
     for (int at = 0; at < DS2TA_QUARTET * DS2TA_SPAN; at += LONG_LANES) {
         int output = at / DS2TA_SPAN;
-        fire_register(neuron, sums + (size_t)output * stride + at % DS2TA_SPAN, DS2TA_SPAN, zero + bias[output], zero + threshold[output], NULL,
+        fire_register(neuron, sums + (size_t)output * stride + at % DS2TA_SPAN, DS2TA_SPAN, NULL, zero + bias[output], zero + threshold[output], NULL,
                       out + at, group_stride, steps, taps, guard);
     }
 }

@@ -94,8 +94,8 @@ static void tabulate_512(const int8_t *quads, int pairs, int channel, enum ds2ta
 #undef TABULATE
 
 /* Sixteen sums of 16 tokens stay in registers; every table that is loaded serves four steps, every number four channels. */
-static inline __attribute__((always_inline)) void add_terms(const ds2ta_term *terms, int count, size_t offset, const int32_t *begin, int32_t *sums,
-                                                            size_t stride) {
+static inline __attribute__((always_inline)) void add_terms(const ds2ta_term *terms, int count, size_t offset, const int32_t *begin,
+                                                            longs sums[DS2TA_QUARTET][DS2TA_GROUP]) {
 #define SUMS(o, output)                                          \
     __m512i o##_0 = _mm512_set1_epi32(begin[output]), o##_1 = o##_0, o##_2 = o##_0, o##_3 = o##_0
     SUMS(first, 0);
@@ -129,31 +129,32 @@ static inline __attribute__((always_inline)) void add_terms(const ds2ta_term *te
 #undef STEP
         }
     }
-#define SUM(output, step) (sums + (output) * stride + (step) * DS2TA_SPAN)
-#define KEEP(o, output)                             \
-    _mm512_store_si512(SUM(output, 0), o##_0);      \
-    _mm512_store_si512(SUM(output, 1), o##_1);      \
-    _mm512_store_si512(SUM(output, 2), o##_2);      \
-    _mm512_store_si512(SUM(output, 3), o##_3)
+#define KEEP(o, output) \
+    sums[output][0] = (longs)o##_0, sums[output][1] = (longs)o##_1, sums[output][2] = (longs)o##_2, sums[output][3] = (longs)o##_3
     KEEP(first, 0);
     KEEP(second, 1);
     KEEP(third, 2);
     KEEP(fourth, 3);
 #undef KEEP
-#undef SUM
 }
 
 static void add_512(const ds2ta_term *terms, int count, const int32_t *begin, int32_t *sums, size_t stride) {
-    add_terms(terms, count, 0, begin, sums, stride);
+    longs held[DS2TA_QUARTET][DS2TA_GROUP];
+    add_terms(terms, count, 0, begin, held);
+    for (size_t output = 0; output < DS2TA_QUARTET; output++)
+        for (size_t step = 0; step < DS2TA_GROUP; step++) STORE(longs, sums + output * stride + step * DS2TA_SPAN, held[output][step]);
 }
 
 static inline __attribute__((always_inline)) void add_and_fire_of(const ds2ta_term *terms, int count, const int32_t *begin,
                                                                   const ds2ta_neuron *neuron, const int32_t *bias, const int32_t *threshold,
                                                                   int spans, size_t span_bytes, uint8_t *out, int steps, int taps, int guard) {
-    for (size_t span = 0; span < (size_t)spans; span++) {
-        int32_t sums[DS2TA_QUARTET * DS2TA_GROUP * DS2TA_SPAN] __attribute__((aligned(64)));
-        add_terms(terms, count, span * span_bytes, begin, sums, DS2TA_GROUP * DS2TA_SPAN);
-        fire_across_of(neuron, sums, DS2TA_GROUP * DS2TA_SPAN, bias, threshold, out + span * DS2TA_TILE * DS2TA_SPAN, 0, steps, taps, guard);
+    const longs zero = {0};
+    for (size_t span = 0; span < (size_t)spans; span++, out += DS2TA_TILE * DS2TA_SPAN) {
+        longs held[DS2TA_QUARTET][DS2TA_GROUP];
+        add_terms(terms, count, span * span_bytes, begin, held);
+        for (int output = 0; output < DS2TA_QUARTET; output++)
+            fire_register(neuron, NULL, 0, held[output], zero + bias[output], zero + threshold[output], NULL, out + output * DS2TA_SPAN, 0, steps,
+                          taps, guard);
     }
 }
 
