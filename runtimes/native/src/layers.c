@@ -32,7 +32,7 @@ void ds2ta_fire(const ds2ta_plan *plan, const ds2ta_node *node, const int32_t *p
 /* In rows added of one tile: what a list takes beside its rows, once a tile; what sorting takes beside its channels; joining sorted
  * pixels; making the tables of a row of 64 channels, and what a token takes beside looking up. So many rows lie in the first-level cache;
  * those of others take longer, and those that are added in 8 bits less. */
-enum { LIST_COST = 44, SORT_COST = 240, JOIN_COST = 350, TABLE_COST = 24, SPAN_COST = 52, NEAR_ROWS = 512 };
+enum { LIST_COST = 44, SORT_COST = 240, JOIN_COST = 350, TABLE_COST = 22, SPAN_COST = 40, NEAR_ROWS = 512 };
 
 /* What fires in a block of tokens: patterns that are not silent, plane by plane, and about how many lists are not empty. */
 typedef struct {
