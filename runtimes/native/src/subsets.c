@@ -21,9 +21,9 @@ static void find_rows(const ds2ta_plan *plan, const ds2ta_node *node, int first,
     int size = node->op.size, down = (place / size - size / 2) * node->op.dilation, across = (place % size - size / 2) * node->op.dilation;
     int width = node->op.kind == DS2TA_CONV ? value->width : ds2ta_tokens(value), height = ds2ta_tokens(value) / width;
     int y = first / width + down, x = first % width + across;
-    const uint8_t *row = patterns + ((ptrdiff_t)y * width + x) * (ptrdiff_t)node->stride_in;
-    for (int n = 0; n < DS2TA_SPAN; n++, row += node->stride_in) {
-        rows[n] = n < count && y >= 0 && y < height && x >= 0 && x < width ? row : SILENCE;
+    for (int n = 0; n < DS2TA_SPAN; n++) {
+        int inside = n < count && y >= 0 && y < height && x >= 0 && x < width;
+        rows[n] = inside ? patterns + ((size_t)y * (size_t)width + (size_t)x) * (size_t)node->stride_in : SILENCE;
         if (++x == width + across) x = across, y++;
     }
 }
