@@ -1,7 +1,7 @@
 """A plan of the native library: made once from a graph; in a run the library allocates nothing."""
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,10 @@ class Plan:
         self._translation = translate(graph)
         self._layouts = self._translation.layouts
         self._names = [step.output for step in self._translation.steps if step.output]
+        self._inner: dict[str, list[tuple[int, str]]] = {}
+        for index, step in enumerate(self._translation.steps):
+            for what, name in step.inner.items():
+                self._inner.setdefault(name, []).append((len(library.INNER) * index + library.INNER.index(what), what))
         self._time_steps = time_steps(self._translation)
         values, arena = self._values()
         self._arena = arena
@@ -157,18 +161,12 @@ class Plan:
         }
         told = {name: self._room(name, batch, made) for name in map(self._translation.memory_of, made) if name in self._layouts}
         inside = {}
-        for step in self._translation.steps:
-            for what, name in step.inner.items():
-                if name in made:
-                    inside[name] = made[name] if what in _IN_ORDER else self._room(name, batch, made)
-        values = (ctypes.c_void_p * len(self._names))()
-        for index, name in enumerate(self._names):
-            values[index] = told[name].ctypes.data if name in told else None
-        inner = (ctypes.c_void_p * (len(library.INNER) * len(self._translation.steps)))()
-        for index, step in enumerate(self._translation.steps):
-            for what, name in step.inner.items():
-                if name in inside:
-                    inner[len(library.INNER) * index + library.INNER.index(what)] = inside[name].ctypes.data
+        for name in made:
+            for _, what in self._inner.get(name, ()):
+                inside[name] = made[name] if what in _IN_ORDER else self._room(name, batch, made)
+        values = self._addresses(len(self._names), {index: told[name] for index, name in enumerate(self._names) if name in told})
+        places = {place: array for name, array in inside.items() for place, _ in self._inner[name]}
+        inner = self._addresses(len(library.INNER) * len(self._translation.steps), places)
         contiguous = np.ascontiguousarray(inputs)
         call(contiguous.ctypes.data, batch, made[graph.output].ctypes.data, values, inner)
         for name in made:
@@ -176,6 +174,16 @@ class Plan:
             if raw is not made[name]:
                 made[name][...] = self._layouts[name].spread(raw, batch).reshape(made[name].shape)
         return made
+
+    @staticmethod
+    def _addresses(count: int, arrays: Mapping[int, NDArray[np.integer]]) -> Any:
+        """Return so many addresses, null where there is no array; None where there is none at all."""
+        if not arrays:
+            return None
+        addresses = (ctypes.c_void_p * count)()
+        for place, array in arrays.items():
+            addresses[place] = array.ctypes.data
+        return addresses
 
     def _room(self, name: str, batch: int, made: Trace) -> NDArray[np.integer]:
         """Return an array that receives a value as the library tells it: the made one, when that is the same."""
