@@ -56,23 +56,31 @@ static inline __attribute__((always_inline)) void fire_of(const ds2ta_neuron *ne
                       out + first, group_stride, steps, taps, guard);
 }
 
+/* Calls of a run's beginning, with the steps and taps that most networks have as numbers that the compiler knows. */
+#define DS2TA_SPECIALIZE(own, CALL)                                                             \
+    do {                                                                                        \
+        int taps = (own).taps < (own).steps ? (own).taps : (own).steps, guard = (own).guard_bits; \
+        switch ((own).steps == 4 ? taps : 0) {                                                  \
+        case 1:                                                                                 \
+            if (guard) CALL(4, 1, guard);                                                       \
+            else CALL(4, 1, 0);                                                                 \
+            break;                                                                              \
+        case 2: CALL(4, 2, guard); break;                                                       \
+        case 3: CALL(4, 3, guard); break;                                                       \
+        case 4: CALL(4, 4, guard); break;                                                       \
+        default: CALL((own).steps, taps, guard);                                                \
+        }                                                                                       \
+    } while (0)
+
 #define FIRE(state, steps, taps, guard) \
     fire_of(&own, product, (size_t)stride, bias, threshold, state, out, group_stride, steps, taps, guard)
 
 static void fire(const ds2ta_neuron *neuron, const int32_t *product, int stride, const int32_t *bias, const int32_t *threshold,
                  uint8_t *out, size_t group_stride) {
     const ds2ta_neuron own = *neuron;
-    int taps = own.taps < own.steps ? own.taps : own.steps, guard = own.guard_bits;
-    switch (own.steps == 4 ? taps : 0) {
-    case 1:
-        if (guard) FIRE(NULL, 4, 1, guard);
-        else FIRE(NULL, 4, 1, 0);
-        break;
-    case 2: FIRE(NULL, 4, 2, guard); break;
-    case 3: FIRE(NULL, 4, 3, guard); break;
-    case 4: FIRE(NULL, 4, 4, guard); break;
-    default: FIRE(NULL, own.steps, taps, guard);
-    }
+#define FROM_ZERO(steps, taps, guard) FIRE(NULL, steps, taps, guard)
+    DS2TA_SPECIALIZE(own, FROM_ZERO);
+#undef FROM_ZERO
 }
 
 static void go_on(const ds2ta_neuron *neuron, const int32_t *product, int stride, const int32_t *bias, const int32_t *threshold,
@@ -107,17 +115,7 @@ static inline __attribute__((always_inline)) void fire_across_of(const ds2ta_neu
 static void fire_across(const ds2ta_neuron *neuron, const int32_t *sums, size_t stride, const int32_t *bias, const int32_t *threshold,
                         uint8_t *out, size_t group_stride) {
     const ds2ta_neuron own = *neuron;
-    int taps = own.taps < own.steps ? own.taps : own.steps, guard = own.guard_bits;
-    switch (own.steps == 4 ? taps : 0) {
-    case 1:
-        if (guard) FIRE(4, 1, guard);
-        else FIRE(4, 1, 0);
-        break;
-    case 2: FIRE(4, 2, guard); break;
-    case 3: FIRE(4, 3, guard); break;
-    case 4: FIRE(4, 4, guard); break;
-    default: FIRE(own.steps, taps, guard);
-    }
+    DS2TA_SPECIALIZE(own, FIRE);
 }
 
 #undef FIRE

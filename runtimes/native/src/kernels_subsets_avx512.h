@@ -163,17 +163,7 @@ static inline __attribute__((always_inline)) void add_and_fire_of(const ds2ta_te
 static void add_and_fire_512(const ds2ta_term *terms, int count, const int32_t *begin, const ds2ta_neuron *neuron, const int32_t *bias,
                              const int32_t *threshold, int spans, size_t span_bytes, uint8_t *out) {
     const ds2ta_neuron own = *neuron;
-    int taps = own.taps < own.steps ? own.taps : own.steps, guard = own.guard_bits;
-    switch (own.steps == 4 ? taps : 0) {
-    case 1:
-        if (guard) ALL(4, 1, guard);
-        else ALL(4, 1, 0);
-        break;
-    case 2: ALL(4, 2, guard); break;
-    case 3: ALL(4, 3, guard); break;
-    case 4: ALL(4, 4, guard); break;
-    default: ALL(own.steps, taps, guard);
-    }
+    DS2TA_SPECIALIZE(own, ALL);
 }
 
 #undef ALL

@@ -1,7 +1,8 @@
 /* The kernels in vectors. Included once for each instruction set, which says before how wide a register is (WIDTH, in bytes),
  * the table's name (DS2TA_NAME, DS2TA_KERNELS), its dense product (DS2TA_UNPACK, DS2TA_DENSE, DS2TA_DENSE_PLANES,
- * DS2TA_DENSE_COST), its sort and table (DS2TA_SORT, DS2TA_TABLE, where it has a faster one), its sums of subsets (DS2TA_SUBSETS, where it
- * has them), its attention of queries side by side (DS2TA_ABREAST, likewise), its neuron's reset (DS2TA_RESET, where it has a shorter one), its gathering of bits (DS2TA_GATHER), and these functions:
+ * DS2TA_DENSE_COST), its gathering of bits (DS2TA_GATHER), where it has them a faster sort and table (DS2TA_SORT, DS2TA_TABLE), a shorter
+ * reset of neurons (DS2TA_RESET), sums of subsets (DS2TA_SUBSETS) and attention of queries side by side (DS2TA_ABREAST), and
+ * these functions:
  *
  *   void split_words(words value, longs *low, longs *high)           a register of words as two of longs
  *   void store_low_bytes(longs value, uint8_t *address)              the lowest byte of each long
@@ -28,6 +29,7 @@ typedef uint16_t unsigned_words __attribute__((vector_size(WIDTH))); /* what may
 #ifndef DS2TA_ABREAST
 #define DS2TA_ABREAST NULL
 #endif
+
 #define LOAD(type, address) (*(const type *)(const void *)(address))
 #ifndef DS2TA_ADD_WORDS
 #define DS2TA_ADD_WORDS(sum, value) ((sum) += (value))

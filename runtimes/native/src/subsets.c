@@ -9,9 +9,8 @@
 static const uint8_t SILENCE[DS2TA_MAX_ROWS + 1 + DS2TA_TILE];
 
 int ds2ta_may_use_subsets(const ds2ta_plan *plan, const ds2ta_node *node) {
-    const ds2ta_value *value = plan->values + node->op.output;
-    if (!node->set_pairs || !plan->kernels->subsets || plan->state || !value->planes || ds2ta_fires_traced(plan, node)) return 0;
-    return 1;
+    int fires = plan->values[node->op.output].planes > 0;
+    return node->set_pairs && plan->kernels->subsets && fires && !plan->state && !ds2ta_fires_traced(plan, node);
 }
 
 /* Where the rows of a span lie, under one place of the kernel. */
