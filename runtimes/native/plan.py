@@ -53,6 +53,10 @@ class Plan:
         for index, step in enumerate(self._translation.steps):
             for what, name in step.inner.items():
                 self._inner.setdefault(name, []).append((len(library.INNER) * index + library.INNER.index(what), what))
+        self._batch_axis, output = graph.input_type.shape.index(None), graph.types[graph.output]
+        self._classes, self._run = output.shape[-1] or 0, self._library.ds2ta_run
+        known = self._translation.memory_of(graph.output) in self._layouts or graph.output in self._inner
+        self._output_as_told = not known and output.dtype == "int32" and output.shape == (None, self._classes)  # as every readout's is
         self._time_steps = time_steps(self._translation)
         values, arena = self._values()
         self._arena = arena
@@ -120,7 +124,16 @@ class Plan:
             nanoseconds: int64, one element an operation, receives the time each took.
 
         """
+        if self._output_as_told and not wanted and nanoseconds is None and inputs.flags.c_contiguous:
+            return {self._graph.output: self._only_output(inputs)}
         return self._tell(inputs, wanted, lambda *told: self._library.ds2ta_run(self._plan, *told, _address(nanoseconds)))
+
+    def _only_output(self, inputs: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """The shortest way: weights have been through the caches, and all that Python does comes from behind them."""
+        batch = inputs.shape[self._batch_axis]
+        output = np.zeros((batch, self._classes), np.int32)
+        self._run(self._plan, _address(inputs), batch, _address(output), None, None, None)
+        return output
 
     def advance(
         self,
@@ -154,7 +167,7 @@ class Plan:
     def _tell(self, inputs: NDArray[np.uint8], wanted: Sequence[str], call: Callable[..., None]) -> Trace:
         """Make room for what is wanted, let ``call`` fill it, and return it in the graph's order of axes."""
         graph = self._graph
-        batch = inputs.shape[graph.input_type.shape.index(None)]
+        batch, contiguous = inputs.shape[self._batch_axis], np.ascontiguousarray(inputs)
         made: Trace = {
             name: np.zeros([batch if size is None else size for size in graph.types[name].shape], graph.types[name].dtype)
             for name in dict.fromkeys([*wanted, graph.output])
@@ -167,8 +180,7 @@ class Plan:
         values = self._addresses(len(self._names), {index: told[name] for index, name in enumerate(self._names) if name in told})
         places = {place: array for name, array in inside.items() for place, _ in self._inner[name]}
         inner = self._addresses(len(library.INNER) * len(self._translation.steps), places)
-        contiguous = np.ascontiguousarray(inputs)
-        call(contiguous.ctypes.data, batch, made[graph.output].ctypes.data, values, inner)
+        call(_address(contiguous), batch, _address(made[graph.output]), values, inner)
         for name in made:
             raw = inside[name] if name in inside else told.get(self._translation.memory_of(name), made[name])
             if raw is not made[name]:
@@ -235,4 +247,4 @@ class Plan:
 
 
 def _address(array: NDArray[Any] | None) -> int | None:
-    return None if array is None else array.ctypes.data
+    return None if array is None else int(array.__array_interface__["data"][0])

@@ -33,6 +33,7 @@ class NativeRuntime(Runtime):
 
         """
         self._graph = graph
+        self._fitting: tuple[np.dtype[np.uint8], tuple[int, ...]] | None = None  # what was checked before
         self.plan = Plan(graph, threads, instruction_set)
         self._turn = threading.Lock()
 
@@ -49,7 +50,11 @@ class NativeRuntime(Runtime):
             UsageError: DS2TA-505 when a wanted value is no value of the network.
 
         """
-        self._graph.check_input(inputs)
-        require_known(self._graph, wanted)
+        kind = inputs.dtype, inputs.shape
+        if kind != self._fitting:
+            self._graph.check_input(inputs)
+            self._fitting = kind
+        if wanted:
+            require_known(self._graph, wanted)
         with self._turn:
             return self.plan.run(inputs, wanted)

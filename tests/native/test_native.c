@@ -17,7 +17,7 @@ enum { SET_COUNT = 4, WAY_COUNT = 4, CALLERS = 4, CALLS = 3 };
 static const char *const WAYS[WAY_COUNT] = {"by density", "listed", "dense", "subsets"};
 
 static int passed, failed, stepped, tabled, abreast, encoded;
-static size_t sorted, convolved;
+static size_t sorted, convolved, spikes, places;
 
 static void check(int good, const char *what, unsigned long seed) {
     passed += good;
@@ -249,30 +249,37 @@ static void refuse_nothing(const network *n) {
     ds2ta_plan_free(NULL);
 }
 
+/* Everything about one network. */
+static void test_network(network *n, unsigned long seed) {
+    char error[200] = "";
+    ds2ta_plan *plan = network_plan(n, "scalar", 1, error, sizeof error);
+    check(plan != NULL, error, seed);
+    if (!plan) return;
+    results expected;
+    network_run(n, plan, 1, &expected);
+    for (int i = 0; i < n->value_count; i++)
+        for (size_t k = 0; k < expected.value_sizes[i]; k++, places++) spikes += expected.values[i][k] != 0;
+    encoded += n->ops[0].kind == DS2TA_ENCODE;
+    check(encoder_is_right(n, &expected), "an encoder's products", seed);
+    compare_sets(n, &expected, seed);
+    compare_steps(n, &expected, seed);
+    refuse_steps(n, seed);
+    if (seed % 4 == 1) compare_callers(n, &expected, seed);
+    results_free(&expected);
+    ds2ta_plan_free(plan);
+    try_lies(n, seed);
+}
+
 int main(int argc, char **argv) {
     unsigned long networks = argc > 1 ? strtoul(argv[1], NULL, 10) : 40;
-    size_t spikes = 0, places = 0;
+    network wide;
+    network_make_wide(&wide);
+    test_network(&wide, 0);
+    network_free(&wide);
     for (unsigned long seed = 1; seed <= networks; seed++) {
         network n;
         (seed % 2 ? network_make : network_make_streams)(&n, seed);
-        char error[200] = "";
-        ds2ta_plan *plan = network_plan(&n, "scalar", 1, error, sizeof error);
-        check(plan != NULL, error, seed);
-        if (plan) {
-            results expected;
-            network_run(&n, plan, 1, &expected);
-            for (int i = 0; i < n.value_count; i++)
-                for (size_t k = 0; k < expected.value_sizes[i]; k++, places++) spikes += expected.values[i][k] != 0;
-            encoded += n.ops[0].kind == DS2TA_ENCODE;
-            check(encoder_is_right(&n, &expected), "an encoder's products", seed);
-            compare_sets(&n, &expected, seed);
-            compare_steps(&n, &expected, seed);
-            refuse_steps(&n, seed);
-            if (seed % 4 == 1) compare_callers(&n, &expected, seed);
-            results_free(&expected);
-            ds2ta_plan_free(plan);
-            try_lies(&n, seed);
-        }
+        test_network(&n, seed);
         if (seed == 1) refuse_nothing(&n);
         network_free(&n);
     }

@@ -88,7 +88,7 @@ static int check_weighted(const context *c, int index, const ds2ta_op *op, const
     if (!between(op->size, 1, 15) || op->size % 2 == 0 || !between(op->in_channels, 1, DS2TA_MAX_ROWS) ||
         places * op->in_channels > DS2TA_MAX_ROWS)
         return refuse(c, "operation %d has a kernel of %d and %d channels", index, op->size, op->in_channels);
-    if (op->kind == DS2TA_CONV && places * ((op->in_channels + DS2TA_PART - 1) / DS2TA_PART) > 64)
+    if (op->kind == DS2TA_CONV && op->size * ((op->size * op->in_channels + DS2TA_PART - 1) / DS2TA_PART) > DS2TA_MOST_PARTS)
         return refuse(c, "operation %d has too many channels under its kernel", index);
     if (!(op->kind == DS2TA_ENCODE ? op->wide && op->table : op->weight != NULL)) return refuse(c, "operation %d has no weights", index);
     if (op->kind != DS2TA_LINEAR && !between(op->dilation, 1, DS2TA_MAX_DILATION))

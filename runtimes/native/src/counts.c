@@ -8,7 +8,7 @@ void ds2ta_count_block(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scr
     const ds2ta_value *value = plan->values + node->op.inputs[0];
     size_t stride = ds2ta_count_stride(node), channels = (size_t)node->channels;
     size_t plane_stride = (size_t)plan->groups * (size_t)node->tokens * (size_t)node->stride_in;
-    int size = node->op.size, apart = node->op.dilation, linear = node->op.kind == DS2TA_LINEAR;
+    int size = node->op.size, linear = node->op.kind == DS2TA_LINEAR;
     for (int n = 0; n < count; n++)
         for (int group = 0; group < plan->groups; group++) {
             uint8_t *counts = scratch->counts + ((size_t)n * (size_t)ds2ta_counted(plan) + (size_t)group * DS2TA_GROUP) * stride;
@@ -17,7 +17,7 @@ void ds2ta_count_block(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scr
                 /* What is written behind a place's channels, the next place overwrites. */
                 uint8_t *to = counts + (size_t)place * channels;
                 int pixel = first + n;
-                int y = pixel / value->width + (place / size - size / 2) * apart, x = pixel % value->width + (place % size - size / 2) * apart;
+                int y = pixel / value->width + ds2ta_down(&node->op, place), x = pixel % value->width + ds2ta_across(&node->op, place);
                 int inside = linear || (y >= 0 && y < value->height && x >= 0 && x < value->width);
                 if (!linear) pixel = y * value->width + x;
                 if (inside)

@@ -30,9 +30,9 @@ void ds2ta_fire(const ds2ta_plan *plan, const ds2ta_node *node, const int32_t *p
 }
 
 /* In rows added of one tile: what a list takes beside its rows, once a tile; what sorting takes beside its channels; joining sorted
- * pixels; making the tables of a row of 64 channels, and what a token takes beside looking up. So many rows lie in the first-level cache;
+ * stacks; making the tables of a row of 64 channels, and what a token takes beside looking up. So many rows lie in the first-level cache;
  * those of others take longer, and those that are added in 8 bits less. */
-enum { LIST_COST = 44, SORT_COST = 240, JOIN_COST = 350, TABLE_COST = 22, SPAN_COST = 40, NEAR_ROWS = 512 };
+enum { LIST_COST = 44, SORT_COST = 240, JOIN_COST = 180, TABLE_COST = 22, SPAN_COST = 40, NEAR_ROWS = 512 };
 
 /* What fires in a block of tokens: patterns that are not silent, plane by plane, and about how many lists are not empty. */
 typedef struct {
@@ -147,23 +147,18 @@ int ds2ta_is_here(const ds2ta_node *node, int first, int count, ds2ta_block *hel
     return here;
 }
 
-static void list_block(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count, int end, int *pixels_listed) {
+static void list_block(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count) {
     if (ds2ta_is_here(node, first, count, &scratch->listed)) return;
     scratch->indexed.count = 0; /* indices lay there */
-    if (node->op.kind == DS2TA_LINEAR) {
-        ds2ta_list_linear(plan, node, scratch, first, count);
-        return;
-    }
-    if (!*pixels_listed) ds2ta_list_pixels(plan, node, scratch, first, end);
-    *pixels_listed = 1;
-    ds2ta_list_conv(plan, node, scratch, first, count);
+    (node->op.kind == DS2TA_LINEAR ? ds2ta_list_linear : ds2ta_list_conv)(plan, node, scratch, first, count);
 }
 
 static int smaller(int a, int b) { return a < b ? a : b; }
 
 void ds2ta_weigh(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int low, int high) {
-    int pixels_listed = 0, most = ds2ta_may_use_subsets(plan, node) ? node->subset_block : node->block;
+    int most = ds2ta_may_use_subsets(plan, node) ? node->subset_block : node->block;
     if (!node->shared) scratch->listed.count = scratch->counted.count = scratch->indexed.count = 0;
+    scratch->stack_row = -1;
     for (int block = low; block < high; block += most) {
         int end = smaller(block + most, high);
         enum ds2ta_way way = choose(plan, node, block, end - block);
@@ -178,7 +173,7 @@ void ds2ta_weigh(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *
                 multiply(plan, node, scratch, sample, first, count);
             } else {
                 count = smaller(end - first, node->block);
-                list_block(plan, node, scratch, first, count, high, &pixels_listed);
+                list_block(plan, node, scratch, first, count);
                 add_rows(plan, node, scratch, sample, first, count);
             }
         }

@@ -30,9 +30,10 @@ static void find_together(ds2ta_node *node) {
     }
 }
 
-/* Row r of output channel o in the graph's order: a convolution's weights are [out][place][channel], which is rows in order. */
+/* In the graph a convolution's weights are [out][down][across][channel]; rows are [across][down][channel]. */
 static void pack_rows(ds2ta_node *node) {
-    size_t rows = (size_t)node->rows;
+    size_t rows = (size_t)node->rows, channels = (size_t)node->channels;
+    int size = node->op.kind == DS2TA_CONV ? node->op.size : 1;
     for (int first = 0; first < node->tiles; first += DS2TA_PANEL) {
         ds2ta_panel panel = ds2ta_panel_of(node, first);
         uint8_t *to = node->packed + (panel.rows - node->packed);
@@ -42,7 +43,10 @@ static void pack_rows(ds2ta_node *node) {
             const int8_t *weight = node->op.weight + (size_t)(first * DS2TA_TILE + c) * rows;
             int high = c % DS2TA_TILE / (DS2TA_TILE / 2), bias = high ? 0 : ds2ta_bias(&panel);
             uint8_t *column = to + c / DS2TA_TILE * DS2TA_TILE + c % (DS2TA_TILE / 2) * 2 + high;
-            for (size_t r = 0; r < rows; r++) column[r * row_size] = (uint8_t)(weight[r] + bias);
+            for (int place = 0; place < size * size; place++) {
+                const int8_t *from = weight + (size_t)(place % size * size + place / size) * channels;
+                for (size_t i = 0; i < channels; i++, column += row_size) *column = (uint8_t)(from[i] + bias);
+            }
         }
     }
 }
@@ -62,21 +66,23 @@ static int fits(const ds2ta_node *node, int32_t *sums, int from, int to) {
     return all;
 }
 
-/* Rows [from, to) of a unit: one row of a linear layer, or one part of one place of a convolution's kernel. */
+/* Rows [from, to) of a unit: one row of a linear layer, or one part of one column of a convolution's kernel. */
 static void unit_rows(const ds2ta_node *node, int unit, int *from, int *to) {
     if (node->op.kind == DS2TA_LINEAR) {
         *from = unit, *to = unit + 1;
         return;
     }
-    int place = unit / node->parts, begin = unit % node->parts * DS2TA_PART, end = begin + DS2TA_PART;
-    if (node->parts == 1) begin = 0, end = node->channels;
-    *from = place * node->channels + begin;
-    *to = place * node->channels + (end < node->channels ? end : node->channels);
+    int size = node->op.size * node->channels, begin = unit % node->parts * node->part_size, end = begin + node->part_size;
+    *from = unit / node->parts * size + begin;
+    *to = unit / node->parts * size + (end < size ? end : size);
 }
+
+/* Parts that are tried before the smallest ones are taken: fewer are faster to join. */
+enum { FEW_PARTS = 3 };
 
 /* Cuts the units into chunks, each as long as sums fit; returns whether every single unit fits. */
 static int cut(ds2ta_node *node, int32_t *sums) {
-    int units = node->op.kind == DS2TA_LINEAR ? node->rows : node->op.size * node->op.size * node->parts;
+    int units = node->op.kind == DS2TA_LINEAR ? node->rows : node->op.size * node->parts;
     size_t size = (size_t)node->tiles * DS2TA_TILE * sizeof *sums;
     node->chunk_count = 1;
     node->chunks[0] = 0;
@@ -94,21 +100,17 @@ static int cut(ds2ta_node *node, int32_t *sums) {
 }
 
 static int make_chunks(ds2ta_node *node, int64_t *bytes) {
-    int most = (node->channels + DS2TA_PART - 1) / DS2TA_PART;
+    int size = node->op.size * node->channels, most = (size + DS2TA_PART - 1) / DS2TA_PART, fit = 0;
     int64_t unused = 0;
     int32_t *sums = take(&unused, (size_t)node->tiles * DS2TA_TILE, sizeof *sums);
     node->chunks = take(bytes, (size_t)node->rows + 2, sizeof *node->chunks);
-    if (!sums || !node->chunks) {
-        free(sums);
-        return 0;
-    }
-    node->parts = 1;
-    if (!cut(node, sums)) {
-        node->parts = most;
-        cut(node, sums); /* a part always fits */
+    for (int parts = 1; sums && node->chunks && !fit; parts = parts < FEW_PARTS ? parts + 1 : most) {
+        node->parts = parts < most ? parts : most;
+        node->part_size = (size + node->parts - 1) / node->parts;
+        fit = cut(node, sums); /* `most` parts always do */
     }
     free(sums);
-    return 1;
+    return fit;
 }
 
 /* So many tokens at once that what is made of them stays in the second-level cache. */
@@ -230,7 +232,7 @@ static void *piece(ds2ta_scratch *s, int64_t *bytes, size_t count, size_t size) 
 int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
     int64_t bytes = 0;
     size_t indices = 0, chosen = 0, tables = 0, turned = 0, counts = 0, quads = 0, window = 0, encoded = 0, filled = DS2TA_CLASSES * (DS2TA_FILL - 1);
-    size_t list = 0, lists = 0, pixels = 0, pixel_lists = 0, tokens = 0, context = 0, keys = 0, spread = 0, groups = (size_t)plan->groups;
+    size_t list = 0, lists = 0, stacked = 0, stacks = 0, stack_lists = 0, tokens = 0, context = 0, keys = 0, spread = 0, groups = (size_t)plan->groups;
     for (int i = 0; i < plan->node_count; i++) {
         const ds2ta_node *node = plan->nodes + i;
         size_t turns = groups * (size_t)node->planes;
@@ -251,8 +253,10 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
             turned = larger(turned, spans * DS2TA_TILE * DS2TA_SPAN);
         }
         if (node->op.kind == DS2TA_CONV) {
-            pixels = larger(pixels, (size_t)node->tokens * turns * (size_t)node->channels);
-            pixel_lists = larger(pixel_lists, (size_t)node->tokens * turns * (size_t)node->parts);
+            size_t width = (size_t)plan->values[node->op.inputs[0]].width;
+            stacked = larger(stacked, (size_t)(node->op.size * node->channels));
+            stacks = larger(stacks, width * turns * (size_t)(node->op.size * node->channels));
+            stack_lists = larger(stack_lists, width * turns * (size_t)node->parts);
         }
         if (node->op.kind == DS2TA_ATTENTION) {
             tokens = larger(tokens, (size_t)node->padded_tokens);
@@ -267,15 +271,16 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
         }
         if (node->op.kind == DS2TA_READOUT) context = larger(context, (size_t)node->stride_in);
     }
-    if (larger(list, pixels) > UINT32_MAX) return -1; /* where a list begins is a number of 32 bits */
+    if (larger(list, stacks) > UINT32_MAX) return -1; /* where a list begins is a number of 32 bits */
     size_t start = DS2TA_PATTERNS, product = groups * DS2TA_GROUP * DS2TA_TILE * DS2TA_PANEL;
     s->list = piece(s, &bytes, larger((list + DS2TA_SLACK) * sizeof *s->list, indices), 1);
     s->indices = (uint8_t *)s->list; /* lists or indices */
     s->at = piece(s, &bytes, lists, sizeof *s->at);
     s->start = piece(s, &bytes, lists * start, sizeof *s->start);
-    s->pixels = piece(s, &bytes, pixels + DS2TA_SLACK, sizeof *s->pixels);
-    s->pixel_at = piece(s, &bytes, pixel_lists, sizeof *s->pixel_at);
-    s->pixel_start = piece(s, &bytes, pixel_lists * start, sizeof *s->pixel_start);
+    s->stacks = piece(s, &bytes, stacks + DS2TA_SLACK, sizeof *s->stacks);
+    s->stack_at = piece(s, &bytes, stack_lists, sizeof *s->stack_at);
+    s->stack_start = piece(s, &bytes, stack_lists * start, sizeof *s->stack_start);
+    s->stacked = piece(s, &bytes, stacked, 1);
     s->counts = piece(s, &bytes, counts, 1);
     s->quads = piece(s, &bytes, quads, 1);
     s->chosen = piece(s, &bytes, chosen, sizeof *s->chosen);

@@ -4,19 +4,22 @@
 
 #include "kernels.h"
 
-/* Channels of one sort, so that the rows of a part always fit 16 bits when added: 255 * 128 < 2^15. */
+/* Rows of one sort at most, where more do not fit 16 bits when added; these always do: 255 * 128 < 2^15. */
 #define DS2TA_PART 255
+
+/* Lists that are joined to one at most. */
+#define DS2TA_MOST_PARTS 64
 
 typedef struct {
     ds2ta_op op;
     int tokens, channels, planes; /* of the first input */
     int stride_in, stride_out;    /* padded channels */
     int rows, tiles;
-    int parts;         /* a convolution's input channels are sorted in so many parts */
+    int parts, part_size; /* the rows of a column of a convolution's kernel are sorted in so many parts of so many rows */
     int chunk_count;   /* rows are added in so many turns, within each of which sums fit 16 bits */
     int shared;        /* linear layers right before this one that read the same input the same way: it has their lists and counts */
     int sharers;       /* layers that have the same lists, this one included */
-    int *chunks;       /* where they begin: rows (linear), or places of the kernel times parts (convolution); one more at the end */
+    int *chunks;       /* where they begin: rows (linear), or columns of the kernel times parts (convolution); one more at the end */
     int head_width, head_words; /* attention: channels of a head, padded; words that hold its bits */
     int padded_tokens;          /* attention: tokens, padded */
     int *together;     /* for each panel: how many rows may be added in 8 bits */
@@ -64,8 +67,10 @@ typedef struct {
     uint16_t *list;     /* the block's lists */
     uint32_t *at;       /* where each begins */
     uint32_t *start;    /* DS2TA_PATTERNS each */
-    uint16_t *pixels;   /* convolution: the lists of single pixels */
-    uint32_t *pixel_at, *pixel_start;
+    uint16_t *stacks;   /* convolution: the lists of a row's stacks, see lists.c, */
+    uint32_t *stack_at, *stack_start;
+    uint8_t *stacked;   /* the patterns of one of them, */
+    int stack_row;      /* and the row */
     uint8_t *counts;    /* the block's counts [token][group][step][row] */
     int8_t *quads;      /* a tile's weights for the dense product */
     uint8_t *indices;   /* sums of subsets: the block's indices, */
@@ -120,6 +125,11 @@ struct ds2ta_plan {
 static inline int ds2ta_padded(int channels) { return (channels + DS2TA_TILE - 1) / DS2TA_TILE * DS2TA_TILE; }
 
 static inline int ds2ta_tokens(const ds2ta_value *value) { return value->height * value->width; }
+
+/* A convolution's rows are those of the kernel's places, column after column of the kernel: how far down and across in the picture a place
+ * lies. */
+static inline int ds2ta_down(const ds2ta_op *op, int place) { return (place % op->size - op->size / 2) * op->dilation; }
+static inline int ds2ta_across(const ds2ta_op *op, int place) { return (place / op->size - op->size / 2) * op->dilation; }
 
 /* The weights of tiles from `tile`, an even number, on. */
 static inline ds2ta_panel ds2ta_panel_of(const ds2ta_node *node, int tile) {
@@ -199,8 +209,6 @@ static inline int ds2ta_counted(const ds2ta_plan *plan) { return ds2ta_fold(plan
 /* lists.c: lists of a block of tokens, for add_rows in layers.c: groups, planes, chunks of each token. */
 void ds2ta_list_linear(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count);
 void ds2ta_list_conv(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count);
-/* Lists of single pixels, of those whose outputs are tokens [low, high). */
-void ds2ta_list_pixels(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int low, int high);
 /* counts.c: counts of a block of tokens. */
 void ds2ta_count_block(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count);
 

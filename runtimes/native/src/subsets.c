@@ -17,7 +17,7 @@ int ds2ta_may_use_subsets(const ds2ta_plan *plan, const ds2ta_node *node) {
 static void find_rows(const ds2ta_plan *plan, const ds2ta_node *node, int first, int count, int place, const uint8_t *patterns,
                       const uint8_t **rows) {
     const ds2ta_value *value = plan->values + node->op.inputs[0];
-    int size = node->op.size, down = (place / size - size / 2) * node->op.dilation, across = (place % size - size / 2) * node->op.dilation;
+    int down = ds2ta_down(&node->op, place), across = ds2ta_across(&node->op, place);
     int width = node->op.kind == DS2TA_CONV ? value->width : ds2ta_tokens(value), height = ds2ta_tokens(value) / width;
     int y = first / width + down, x = first % width + across;
     for (int n = 0; n < DS2TA_SPAN; n++) {

@@ -233,7 +233,7 @@ def test_attention_on_counts_runs_op_by_op(counted):
     ("recipe", "what"),
     [
         (Recipe(picture=(1, 1, 1), kernels=(17, 1)), "kernel of 17"),
-        (Recipe(picture=(1, 1, 1), channels=(600, 1), kernels=(1, 5)), "too many channels"),
+        (Recipe(picture=(1, 1, 1), channels=(660, 1), kernels=(1, 5)), "too many channels"),
         (Recipe(picture=(1, 1, 1), width=1025, heads=1, weights="two bits"), "1 heads for 1025 channels"),
         (Recipe(picture=(1, 1, 1), steps=65), "65 time steps"),
     ],
