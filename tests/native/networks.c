@@ -123,22 +123,17 @@ int encode(network *n) {
     return out;
 }
 
-/* Counts of the caller: none, some percent of them, or the largest everywhere. */
-static int give(network *n, int out, int share) {
+/* Counts of the caller: none, some, or the largest everywhere. */
+static int give(network *n) {
+    int planes = PICK(n, 1, 2, 3, 7, 8), most = (1 << planes) - 1, share = PICK(n, 0, 5, 30, 60, 100);
+    int out = add_value(n, (int)draw(n, 1, 7), (int)draw(n, 1, 7), PICK(n, 1, 3, 16, 20, 48, 64, 65, 260), planes);
     const ds2ta_value *v = n->values + out;
-    int most = (1 << v->planes) - 1;
     size_t count = (size_t)n->steps * BATCH * (size_t)v->height * (size_t)v->width * (size_t)v->channels;
     add_op(n, DS2TA_GIVEN, -1, out);
     n->given = out;
     n->counts = own(n, count);
     for (size_t i = 0; i < count; i++) n->counts[i] = (uint8_t)(draw(n, 0, 99) >= share ? 0 : share == 100 ? most : draw(n, 1, most));
     return out;
-}
-
-static int give_some(network *n) {
-    int planes = PICK(n, 1, 2, 3, 7, 8), share = PICK(n, 0, 5, 30, 60, 100);
-    int out = add_value(n, (int)draw(n, 1, 7), (int)draw(n, 1, 7), PICK(n, 1, 3, 16, 20, 48, 64, 65, 260), planes);
-    return give(n, out, share);
 }
 
 static int pool(network *n, int input) {
@@ -176,7 +171,7 @@ void add_readout(network *n, int value) {
 void network_make(network *n, uint64_t seed) {
     *n = (network){.random = seed, .classes = CLASSES, .given = -1};
     n->steps = PICK(n, 1, 2, 3, 4, 5, 7, 10, 16);
-    int value = draw(n, 0, 2) ? encode(n) : give_some(n);
+    int value = draw(n, 0, 2) ? encode(n) : give(n);
     if (n->given < 0 && draw(n, 0, 1)) value = pool(n, value);
     for (int64_t i = draw(n, 0, 2); i > 0 && n->given < 0; i--) value = add(n, value, value);
     value = convolve(n, value, PICK(n, 1, 8, 16, 63, 64, 80, 100));
@@ -185,21 +180,6 @@ void network_make(network *n, uint64_t seed) {
     int query = linear(n, value, width), key = linear(n, value, width), other = linear(n, value, width);
     value = add(n, value, attend(n, query, key, other, heads));
     add_readout(n, value);
-}
-
-/* Channels that a kernel of 3 x 3 may have: so many parts of DS2TA_PART rows. */
-enum { WIDEST = 1785 };
-
-void network_make_wide(network *n) {
-    *n = (network){.random = 1, .classes = CLASSES, .given = -1, .steps = 4};
-    int in = give(n, add_value(n, 1, 3, WIDEST, 1), 30), out = picture(n, in, 2);
-    ds2ta_op *op = add_op(n, DS2TA_CONV, in, out);
-    op->size = 3;
-    int8_t *weight = own(n, (size_t)2 * 9 * WIDEST);
-    memset(weight + 5 * WIDEST, 127, 300); /* in the middle of the kernel's last but one column */
-    op->weight = weight;
-    add_neuron(n, op, 10000);
-    add_readout(n, out);
 }
 
 void network_free(network *n) {

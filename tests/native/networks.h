@@ -30,8 +30,9 @@ typedef struct {
 /* Makes the network of a seed: spikes and counts; or membrane streams and every kind of operation on them. */
 void network_make(network *n, uint64_t seed);
 void network_make_streams(network *n, uint64_t seed);
-/* Makes a convolution of many channels, whose few weights are too large to be added in 16 bits. */
-void network_make_wide(network *n);
+/* corners.c: networks in which sums would leave 16 bits if rows were not added in turns, or were added too often; 0 to CORNERS - 1. */
+enum { CORNERS = 2 };
+void network_make_corner(network *n, int corner);
 void network_free(network *n);
 
 /* A plan of it, or NULL with the reason in `error`. */

@@ -3,22 +3,56 @@
 
 #include <string.h>
 
+/* Lists a token's counts of up to 3 as what they are: channels of the first plane once, those of the second twice. Returns where the list
+ * ends, or where it begins when there are too many in the second plane for that to be shorter than two lists. */
+static uint32_t merge_planes(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, const uint8_t *const planes[2],
+                             uint32_t position, uint32_t *start) {
+    size_t twice = plan->kernels->listed(planes[1], (size_t)node->channels);
+    if (!twice || twice > (size_t)node->rows / 4) return position;
+    ds2ta_part parts[3];
+    uint32_t at = 0;
+    for (int plane = 0; plane < 2; plane++) {
+        uint32_t *own = scratch->stack_start + plane * DS2TA_PATTERNS;
+        plan->kernels->sort(planes[plane], node->channels, 0, -1, scratch->stacks + at, own);
+        parts[plane] = (ds2ta_part){scratch->stacks + at, own, 0};
+        at += own[DS2TA_CLASSES];
+    }
+    parts[2] = parts[1];
+    return position + plan->kernels->join(parts, 3, node->rows, scratch->list + position, start);
+}
+
+/* Sorts the chunks of one plane. */
+static uint32_t list_plane(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, const uint8_t *patterns, uint32_t position,
+                           size_t list) {
+    for (int chunk = 0; chunk < node->chunk_count; chunk++, list++) {
+        int from = node->chunks[chunk], to = node->chunks[chunk + 1];
+        uint32_t *start = scratch->start + list * DS2TA_PATTERNS;
+        scratch->at[list] = position;
+        plan->kernels->sort(patterns + from, to - from, from, node->rows, scratch->list + position, start);
+        position += start[DS2TA_CLASSES];
+    }
+    return position;
+}
+
 void ds2ta_list_linear(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count) {
     uint32_t position = 0;
-    size_t list = 0;
-    for (int n = 0; n < count; n++)
-        for (int group = 0; group < plan->groups; group++)
-            for (int plane = 0; plane < node->planes; plane++) {
-                const uint8_t *patterns =
-                    ds2ta_patterns(plan, node->op.inputs[0], plane, group) + (size_t)(first + n) * (size_t)node->stride_in;
-                for (int chunk = 0; chunk < node->chunk_count; chunk++, list++) {
-                    int from = node->chunks[chunk], to = node->chunks[chunk + 1];
-                    uint32_t *start = scratch->start + list * DS2TA_PATTERNS;
-                    scratch->at[list] = position;
-                    plan->kernels->sort(patterns + from, to - from, from, node->rows, scratch->list + position, start);
-                    position += start[DS2TA_CLASSES];
+    size_t list = 0, chunks = (size_t)node->chunk_count;
+    for (int token = first; token < first + count; token++)
+        for (int group = 0; group < plan->groups; group++) {
+            const uint8_t *planes[DS2TA_MAX_PLANES];
+            int plane = 0;
+            for (int i = 0; i < node->planes; i++)
+                planes[i] = ds2ta_patterns(plan, node->op.inputs[0], i, group) + (size_t)token * (size_t)node->stride_in;
+            if (node->merges) {
+                uint32_t *start = scratch->start + list * DS2TA_PATTERNS, end = merge_planes(plan, node, scratch, planes, position, start);
+                if (end > position) {
+                    scratch->at[list] = scratch->at[list + 1] = position;
+                    memset(start + DS2TA_PATTERNS, 0, DS2TA_PATTERNS * sizeof *start);
+                    position = end, plane = 2, list += 2;
                 }
             }
+            for (; plane < node->planes; plane++, list += chunks) position = list_plane(plan, node, scratch, planes[plane], position, list);
+        }
 }
 
 /* Number of the list of a stack's group, plane and part. */

@@ -77,9 +77,6 @@ static void unit_rows(const ds2ta_node *node, int unit, int *from, int *to) {
     *to = unit / node->parts * size + (end < size ? end : size);
 }
 
-/* Parts that are tried before the smallest ones are taken: fewer are faster to join. */
-enum { FEW_PARTS = 3 };
-
 /* Cuts the units into chunks, each as long as sums fit; returns whether every single unit fits. */
 static int cut(ds2ta_node *node, int32_t *sums) {
     int units = node->op.kind == DS2TA_LINEAR ? node->rows : node->op.size * node->parts;
@@ -99,7 +96,9 @@ static int cut(ds2ta_node *node, int32_t *sums) {
     return 1;
 }
 
+/* Few parts, which are fast to join; or if these do not fit, parts so small that they always do. */
 static int make_chunks(ds2ta_node *node, int64_t *bytes) {
+    enum { FEW_PARTS = 3 };
     int size = node->op.size * node->channels, most = (size + DS2TA_PART - 1) / DS2TA_PART, fit = 0;
     int64_t unused = 0;
     int32_t *sums = take(&unused, (size_t)node->tiles * DS2TA_TILE, sizeof *sums);
@@ -107,7 +106,12 @@ static int make_chunks(ds2ta_node *node, int64_t *bytes) {
     for (int parts = 1; sums && node->chunks && !fit; parts = parts < FEW_PARTS ? parts + 1 : most) {
         node->parts = parts < most ? parts : most;
         node->part_size = (size + node->parts - 1) / node->parts;
-        fit = cut(node, sums); /* `most` parts always do */
+        fit = cut(node, sums);
+    }
+    if (fit && node->op.kind == DS2TA_LINEAR && node->chunk_count == 1) {
+        int32_t largest = 0; /* of sums of all rows, as the only chunk has left them */
+        for (int c = 0; c < node->tiles * DS2TA_TILE; c++) largest = sums[c] > largest ? sums[c] : largest;
+        node->merges = node->planes > 1 && 3 * largest <= 32767;
     }
     free(sums);
     return fit;
@@ -136,6 +140,7 @@ static void set_blocks(const ds2ta_plan *plan, ds2ta_node *node) {
 
 static int lists_alike(const ds2ta_node *one, const ds2ta_node *other) {
     if (one->op.kind != DS2TA_LINEAR || other->op.kind != DS2TA_LINEAR || one->op.inputs[0] != other->op.inputs[0]) return 0;
+    if (one->merges != other->merges) return 0;
     return one->chunk_count == other->chunk_count && !memcmp(one->chunks, other->chunks, (size_t)(one->chunk_count + 1) * sizeof *one->chunks);
 }
 
@@ -251,6 +256,10 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
             quads = larger(quads, pairs * DS2TA_PAIR * DS2TA_SET * DS2TA_TILE);
             chosen = larger(chosen, (size_t)node->rows * (twice - 1));
             turned = larger(turned, spans * DS2TA_TILE * DS2TA_SPAN);
+        }
+        if (node->merges) {
+            stacks = larger(stacks, 2 * (size_t)node->rows);
+            stack_lists = larger(stack_lists, 2);
         }
         if (node->op.kind == DS2TA_CONV) {
             size_t width = (size_t)plan->values[node->op.inputs[0]].width;

@@ -17,6 +17,7 @@ typedef struct {
     int rows, tiles;
     int parts, part_size; /* the rows of a column of a convolution's kernel are sorted in so many parts of so many rows */
     int chunk_count;   /* rows are added in so many turns, within each of which sums fit 16 bits */
+    int merges;        /* a linear layer's rows may be added three times within 16 bits: counts of up to 3 are one list */
     int shared;        /* linear layers right before this one that read the same input the same way: it has their lists and counts */
     int sharers;       /* layers that have the same lists, this one included */
     int *chunks;       /* where they begin: rows (linear), or columns of the kernel times parts (convolution); one more at the end */

@@ -1,0 +1,54 @@
+/* Networks made so that sums come close to what 16 bits hold, or would leave them. */
+#include "networks.h"
+
+#include <string.h>
+
+/* Channels that a kernel of 3 x 3 may have at most: so many lists are joined. */
+enum { WIDEST = 1785 };
+
+/* A layer whose neurons may fire or not, with weights that are 0. */
+static int8_t *layer(network *n, int kind, int size, int input, int channels) {
+    const ds2ta_value *in = n->values + input;
+    ds2ta_op *op = add_op(n, kind, input, add_value(n, in->height, in->width, channels, 1));
+    size_t count = (size_t)channels * (size_t)size * (size_t)size * (size_t)op->in_channels;
+    int8_t *own = memset(weights(n, count), 0, count);
+    op->size = size;
+    op->weight = own;
+    add_neuron(n, op, 10000);
+    return own;
+}
+
+/* Counts of the caller, 0 or `count`: of the first `firing` channels, or of as many anywhere. */
+static int give(network *n, int channels, int planes, int count, int firing, int anywhere) {
+    int out = add_value(n, 1, 3, channels, planes);
+    size_t size = (size_t)n->steps * BATCH * 3 * (size_t)channels;
+    add_op(n, DS2TA_GIVEN, -1, out);
+    n->given = out;
+    n->counts = (uint8_t *)weights(n, size);
+    for (size_t i = 0; i < size; i++) {
+        int fires = anywhere ? draw(n, 1, channels) <= firing : i % (size_t)channels < (size_t)firing;
+        n->counts[i] = (uint8_t)(fires ? count : 0);
+    }
+    return out;
+}
+
+/* 300 neighbouring rows of a column of the kernel cannot be added at once: as many small parts as there can be, nearly all in one turn. */
+static int make_wide(network *n) {
+    int8_t *weight = layer(n, DS2TA_CONV, 3, give(n, WIDEST, 1, 1, WIDEST / 3, 1), 2);
+    memset(weight + 5 * WIDEST, 127, 300);
+    return n->value_count - 1;
+}
+
+/* The same counts of 3 for two layers: one may add its rows three times, the other, whose sums are four times as large, may not. */
+static int make_heavy(network *n) {
+    int in = give(n, 400, 2, 3, 100, 0);
+    memset(layer(n, DS2TA_LINEAR, 1, in, 2), 31, 100);
+    int light = n->value_count - 1;
+    memset(layer(n, DS2TA_LINEAR, 1, in, 2), 127, 100);
+    return add(n, light, n->value_count - 1);
+}
+
+void network_make_corner(network *n, int corner) {
+    *n = (network){.random = (uint64_t)corner + 1, .classes = CLASSES, .given = -1, .steps = 4};
+    add_readout(n, corner ? make_heavy(n) : make_wide(n));
+}
