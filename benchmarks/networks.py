@@ -9,11 +9,12 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from ds2ta_deploy.artifact import REPORT, Artifact
+from ds2ta_deploy.artifact import Artifact
 from ds2ta_deploy.checkpoints import load_checkpoint
 from ds2ta_deploy.datasets import read_npz
 from ds2ta_deploy.exporting import export
 from ds2ta_deploy.freezing import freeze
+from ds2ta_deploy.graph.graph import Graph
 from ds2ta_deploy.graph.operations import dense_operations
 from ds2ta_deploy.models.calibration import random_network
 from ds2ta_deploy.models.config import NetworkConfig
@@ -21,7 +22,6 @@ from ds2ta_deploy.models.firing import Rates, set_firing_rates
 from ds2ta_deploy.models.network import SpikingTransformer
 from ds2ta_deploy.models.presets import PRESETS
 from ds2ta_deploy.quantization import Quantization, quantize
-from ds2ta_deploy.report import Report
 from ds2ta_deploy.runtimes.reference import ReferenceRuntime
 from ds2ta_deploy.synthetic import synthetic_pixels
 
@@ -59,6 +59,7 @@ class Network:
         grids: by the bits of the weights.
         pictures: uint8, one a sample; their axis is :attr:`axis`.
         rates: population -> mean rate on the pictures, of the 8-bit network.
+        read_rates: the same of what the next layer reads, which differs where a layer pools.
 
     """
 
@@ -66,6 +67,7 @@ class Network:
     grids: dict[int, Grid]
     pictures: NDArray[np.uint8]
     rates: dict[str, float]
+    read_rates: dict[str, float]
 
     @property
     def axis(self) -> int:
@@ -92,14 +94,31 @@ def put_on_grids(name: str, model: SpikingTransformer, pictures: NDArray[np.uint
         # Not verified here: every contestant is compared with the graph's own execution before it is timed.
         artifact = export(graph, "onnx", folder / f"{name}-{bits}", inputs=pictures, verify=False)
         grids[bits] = Grid(quantized, artifact, ReferenceRuntime(graph).trace(pictures, ())[graph.output])
-    report = grids[8].artifact.read_json(REPORT, Report)
-    return Network(name, grids, pictures, {spikes.removesuffix(".spikes"): rate for spikes, rate in report.firing_rates.items()})
+    rates, read_rates = _firing_rates(grids[8].artifact.graph, pictures)
+    return Network(name, grids, pictures, rates, read_rates)
 
 
-def trained_network(folder: Path, count: int) -> Network:
-    """Return the bundled network, trained on Fashion-MNIST, and some of its pictures."""
+def _firing_rates(graph: Graph, pictures: NDArray[np.uint8]) -> tuple[dict[str, float], dict[str, float]]:
+    """Mean rates of the populations, and of what is read of them."""
+    names = [name.removesuffix(".spikes") for name in graph.types if name.endswith(".spikes")]
+    read = {name: f"{name}.pooled" if f"{name}.pooled" in graph.types else f"{name}.spikes" for name in names}
+    traced = ReferenceRuntime(graph).trace(pictures, [*(f"{name}.spikes" for name in names), *read.values()])
+    means = {name: float(value.mean()) for name, value in traced.items()}
+    return {name: means[f"{name}.spikes"] for name in names}, {name: means[value] for name, value in read.items()}
+
+
+def trained_network(folder: Path, count: int, kind: str = "trained") -> Network:
+    """Return a bundled network, trained on Fashion-MNIST, and some pictures of the test set.
+
+    Args:
+        folder: where the artifacts are written.
+        count: number of pictures.
+        kind: ``trained``, or ``sparse``, which was trained on with a penalty on synaptic operations; the network's name as well.
+
+    """
     pictures = read_npz(_EXAMPLE.with_suffix(".npz")).images[:count]
-    return put_on_grids("trained", load_checkpoint(_EXAMPLE.with_suffix(".safetensors")), pictures, folder)
+    checkpoint = _EXAMPLE.with_name(_EXAMPLE.name + {"trained": "", "sparse": "-sparse"}[kind])
+    return put_on_grids(kind, load_checkpoint(checkpoint.with_suffix(".safetensors")), pictures, folder)
 
 
 def network_at_rate(preset: str, rate: float, folder: Path, *, branch_rate: float = 0.04, count: int = 4, seed: int = 0) -> Network:
@@ -119,24 +138,35 @@ def network_at_rate(preset: str, rate: float, folder: Path, *, branch_rate: floa
 
 
 def network_like(trained: Network, preset: str, folder: Path, *, count: int = 4, seed: int = 0) -> Network:
-    """Return a random network that fires as a trained one does: every kind of layer at the mean rate of its kind."""
+    """Return a random network that fires as a trained one does: the next layer reads the mean rate of the layer's kind."""
+    config, depth = PRESETS[preset], trained.grids[8].model.config.depth
     grouped = defaultdict(list)
-    for name, rate in trained.rates.items():
-        grouped[kind_of(name)].append(rate)
-    means = {kind: fmean(rates) for kind, rates in grouped.items()}
-    return random_network_at(f"{preset}-trained", PRESETS[preset], lambda name: means[kind_of(name)], folder, count=count, seed=seed)
+    for name, rate in trained.read_rates.items():
+        grouped[kind_of(name, depth)].append(rate)
+    means = {kind: fmean(found) for kind, found in grouped.items()}
+    last = {kind.removeprefix("last."): rate for kind, rate in means.items()}  # for a trained network of one block
+
+    def rates(population: str) -> float:
+        kind = kind_of(population, config.depth)
+        return means[kind] if kind in means else last[kind.removeprefix("blocks.")]
+
+    return random_network_at(f"{preset}-{trained.name}", config, rates, folder, count=count, seed=seed, pooled=True)
 
 
-def kind_of(population: str) -> str:
-    """The same name for a layer of every block: ``blocks.3.attn.q -> blocks.attn.q``."""
+def kind_of(population: str, depth: int) -> str:
+    """The same name for a layer of every block but the last, which nothing but the readout reads: ``blocks.2.attn.q -> blocks.attn.q``."""
     first, *rest = population.split(".")
-    return ".".join([first, *rest[1:]] if first == "blocks" else [first, *rest])
+    if first != "blocks":
+        return population
+    return ".".join(["last" if int(rest[0]) == depth - 1 else first, *rest[1:]])
 
 
-def random_network_at(name: str, config: NetworkConfig, rates: Rates, folder: Path, *, count: int, seed: int = 0) -> Network:
-    """Return a random network of a config that fires at rates of its populations."""
+def random_network_at(
+    name: str, config: NetworkConfig, rates: Rates, folder: Path, *, count: int, seed: int = 0, pooled: bool = False
+) -> Network:
+    """Return a random network of a config that fires at rates of its populations, behind pooling or before it."""
     model = random_network(config, seed)
-    set_firing_rates(model, rates, _PICTURE_SEED, batch=count)
+    set_firing_rates(model, rates, _PICTURE_SEED, batch=count, pooled=pooled)
     shape = tuple(count if size is None else size for size in config.input_shape)
     return put_on_grids(name, model, synthetic_pixels(config.input_kind, shape, _PICTURE_SEED), folder)
 

@@ -99,10 +99,10 @@ def main(
     peak, results = DensePeak(), []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        trained = trained_network(folder, pictures)
-        makers: list[Callable[[], Network]] = [lambda: trained]
+        trained = [trained_network(folder, pictures), trained_network(folder, pictures, "sparse")]
+        makers: list[Callable[[], Network]] = [lambda network=network: network for network in trained]  # type: ignore[misc]
         makers += [lambda rate=rate: network_at_rate(preset, rate / 100, folder, count=pictures) for rate in rates]  # type: ignore[misc]
-        makers += [lambda: network_like(trained, preset, folder, count=pictures)]
+        makers += [lambda network=network: network_like(network, preset, folder, count=pictures) for network in trained]  # type: ignore[misc]
         for make in makers:
             click.echo("making the next network …", err=True)
             network = make()

@@ -83,6 +83,14 @@ _ACCURACY = {
             Phrase(FASHION, "| 4 bits | {plain_4:.2f} % | {tuned_4:.2f} % | {bytes_4:,} |"),
         ),
     ),
+    "the sparse network": Figure(
+        ACCURACY,
+        (
+            Phrase(FASHION, "| top-1, weights of 8 bits | {plain_8:.2f} % | {sparse_8:.2f} % |"),
+            Phrase(FASHION, "| top-1, weights of 6 bits | {plain_6:.2f} % | {sparse_6:.2f} % |"),
+            Phrase(FASHION, "| mean rate of a population | {plain_rate:.1f} % | {sparse_rate:.1f} % |"),
+        ),
+    ),
     "top-1 of other families": Figure(
         ACCURACY, (Phrase(FASHION, "{spikformer:.1f} and {statten:.1f} % of the 10,000 test images in integers"),)
     ),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ds2ta_deploy.errors import Problem, UnsupportedError
 from ds2ta_deploy.models.attention import SpikingAttention
 from ds2ta_deploy.models.denoiser import Denoiser
-from ds2ta_deploy.models.layers import SpikingConv2d, SpikingLinear
+from ds2ta_deploy.models.layers import SpikingConv2d, SpikingLinear, max_pool
 from ds2ta_deploy.models.network import SpikingTransformer
 from ds2ta_deploy.models.neurons import Lif
 from ds2ta_deploy.synthetic import synthetic_pixels
@@ -24,22 +24,26 @@ _HALVINGS = 18
 #: Most times that all amplitudes are doubled when no threshold makes the neuron fire often enough.
 _DOUBLINGS = 6
 
+#: By how much a doubling has to raise the rate, or it is the last.
+_LEAST_GAIN = 0.005
+
 #: What a head's amplitudes may be multiplied by.
 _GAINS = (0.125, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 
 
-def set_firing_rates(model: SpikingTransformer, rates: Rates, seed: int = 1, *, batch: int = 2) -> None:
+def set_firing_rates(model: SpikingTransformer, rates: Rates, seed: int = 1, *, batch: int = 2, pooled: bool = False) -> None:
     """Change a trained or random network, in place, until every population fires at its rate on synthetic pictures.
 
-    A layer's batch norm gets one scalar added to its bias, found by bisection on the currents that really flow; its
-    spikes are counted before pooling. The attention's neuron has no bias: the denoiser's thresholds u_h are chosen
-    and each head's amplitudes multiplied by a gain, which moves the rate in steps, so it is met as nearly as it can be.
+    A layer's batch norm gets one scalar added to its bias, found by bisection on the currents that really flow. The
+    attention's neuron has no bias: the denoiser's thresholds u_h are chosen and each head's amplitudes multiplied by a
+    gain, which moves the rate in steps, so it is met as nearly as it can be.
 
     Args:
         model: in evaluation mode, not quantized.
         rates: wanted mean rate of every population.
         seed: of the pictures.
         batch: number of pictures.
+        pooled: rates are those that the next layer reads, behind pooling; otherwise spikes are counted before it.
 
     Raises:
         UnsupportedError: DS2TA-202 when the model is quantized: integers cannot be shifted at will.
@@ -53,7 +57,7 @@ def set_firing_rates(model: SpikingTransformer, rates: Rates, seed: int = 1, *, 
     handles = []
     for name, module in model.named_modules():
         if isinstance(module, SpikingConv2d | SpikingLinear):
-            handles.append(module.neuron.register_forward_pre_hook(partial(_shift_current, module.norm, rates(name))))
+            handles.append(module.neuron.register_forward_pre_hook(partial(_shift_current, module, rates(name), pooled=pooled)))
         elif isinstance(module, SpikingAttention):
             choice = _DenoiserChoice(module, rates(name))
             handles.append(module.v.register_forward_hook(choice.remember_value))
@@ -67,22 +71,24 @@ def set_firing_rates(model: SpikingTransformer, rates: Rates, seed: int = 1, *, 
             handle.remove()
 
 
-def _rate(neuron: nn.Module, current: Tensor) -> float:
+def _rate(neuron: nn.Module, current: Tensor, *, pooled: bool) -> float:
     """Mean rate at which a neuron fires; its hooks are not called."""
     spikes, _ = neuron.forward(current)
-    rate: float = spikes.mean().item()
-    return rate
+    return (max_pool(spikes) if pooled else spikes).mean().item()
 
 
-def _shift_current(norm: nn.Module, rate: float, neuron: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+def _shift_current(
+    layer: SpikingConv2d | SpikingLinear, rate: float, neuron: nn.Module, inputs: tuple[Tensor], *, pooled: bool
+) -> tuple[Tensor]:
     """Bisect the shift of a layer's current, put it into the norm's bias, and go on with the shifted current."""
     (current,), lif = inputs, cast("Lif", neuron)
     largest = current.abs().max().item() + lif.threshold * lif.membrane_time_constant
     low, high = -largest, largest
+    pooled = pooled and isinstance(layer, SpikingConv2d) and layer.pool
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        low, high = (low, middle) if _rate(neuron, current + middle) > rate else (middle, high)
-    cast("nn.BatchNorm2d", norm).bias.add_(low)
+        low, high = (low, middle) if _rate(neuron, current + middle, pooled=pooled) > rate else (middle, high)
+    cast("nn.BatchNorm2d", layer.norm).bias.add_(low)
     return (current + low,)
 
 
@@ -106,10 +112,15 @@ class _DenoiserChoice:
         parameters, heads = dict(denoiser.named_parameters()), torch.arange(denoiser.num_heads)
         amplitudes = [parameters[name] for name in ("a", "b", "d")]
         parameters["u"].fill_(-0.5)
+        rate = self._rate(denoiser, scores)
         for _ in range(_DOUBLINGS):
-            if self._rate(denoiser, scores) < self.rate:
-                for amplitude in amplitudes:
-                    amplitude.mul_(2.0)
+            if rate >= self.rate:
+                break
+            for amplitude in amplitudes:
+                amplitude.mul_(2.0)
+            before, rate = rate, self._rate(denoiser, scores)
+            if rate - before < _LEAST_GAIN:  # where no score is, no amplitude helps
+                break
         low, high = 0, denoiser.num_heads * (denoiser.head_dim + 1)
         while high - low > 1:
             middle = (low + high) // 2

@@ -1,7 +1,8 @@
-"""Fine-tune a network on the integer grid, on a CPU, so that it keeps its accuracy with few bits.
+"""Fine-tune a network on the integer grid, on a CPU, so that it keeps its accuracy with few bits, or with few spikes.
 
     python examples/fashion_mnist/finetune.py examples/fashion_mnist/ds2ta-2-64.safetensors --weight-bits 4 -o tuned.safetensors
     ds2ta-export tuned.safetensors --weight-bits 4 --target onnx -o tuned
+    python examples/fashion_mnist/finetune.py examples/fashion_mnist/ds2ta-2-64.safetensors --operations-penalty 4 -o sparse.safetensors
 
 Export with the settings that it was trained with: then the exported integers are those that were trained. The
 checkpoint holds float16 parameters, which is what is scored after every epoch. The whole state of the
@@ -10,6 +11,7 @@ interruption, and gives the same network as an uninterrupted run.
 """
 
 import copy
+import sys
 from pathlib import Path
 
 import click
@@ -25,6 +27,10 @@ from ds2ta_deploy.cli.export import read_settings
 from ds2ta_deploy.datasets import FASHION_MNIST
 from ds2ta_deploy.fine_tuning import QuantizationAware, qat
 from ds2ta_deploy.quantization import Quantization
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from training.operations import watch_operations
 
 console = Console(stderr=True)
 
@@ -42,26 +48,35 @@ def train_epoch(
     batch: int,
     images: int,
     peak: float,
+    penalty: float,
     seed: int,
-) -> float:
-    """Train one pass over some of the images; which ones, and their order, depends on seed and epoch only. Returns the mean loss."""
+) -> tuple[float, float]:
+    """Train one pass over some of the images; which ones, and their order, depends on seed and epoch only.
+
+    Returns:
+        Means of the cross entropy, and of the share of the dense operations that are done.
+
+    """
     tuned.train()
     generator = torch.Generator().manual_seed(seed * 1000 + epoch)
     batches = torch.randperm(len(data.labels), generator=generator)[:images].split(batch)
-    losses = []
+    losses, shares = [], []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console) as progress, watch_operations(tuned) as share_of_dense:
         task = progress.add_task(f"epoch {epoch + 1}/{epochs}", total=len(batches))
         for number, index in enumerate(batches):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(epoch * len(batches) + number, epochs * len(batches), peak, WARMUP)
             loss = functional.cross_entropy(tuned(augment(data.images[index], generator)), data.labels[index])
+            share = share_of_dense()
             optimizer.zero_grad()
-            loss.backward()
+            (loss + penalty * share).backward()
             optimizer.step()
             losses.append(loss.item())
-            progress.update(task, advance=1, description=f"epoch {epoch + 1}/{epochs} loss {np.mean(losses[-50:]):.3f}")
-    return float(np.mean(losses))
+            shares.append(share.item())
+            recent = f"loss {np.mean(losses[-50:]):.3f}, operations {np.mean(shares[-50:]):.1%}"
+            progress.update(task, advance=1, description=f"epoch {epoch + 1}/{epochs} {recent}")
+    return float(np.mean(losses)), float(np.mean(shares))
 
 
 def write(tuned: QuantizationAware, output: Path) -> None:
@@ -96,6 +111,13 @@ def top1(checkpoint: Path, settings: Quantization, data: Split, batch: int = 500
 @click.option("--batch", default=128, show_default=True)
 @click.option("--images", default=60_000, show_default=True, help="Images of an epoch.")
 @click.option("--peak-rate", default=5e-4, show_default=True, help="Peak learning rate.")
+@click.option(
+    "--operations-penalty",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Add so many times the share of the dense operations that are done to the loss, for a network that fires less.",
+)
 @click.option("--seed", default=1, show_default=True)
 @click.option("--resume", is_flag=True, help="Go on from the state of an interrupted training.")
 def main(
@@ -108,6 +130,7 @@ def main(
     batch: int,
     images: int,
     peak_rate: float,
+    operations_penalty: float,
     seed: int,
     resume: bool,
 ) -> None:
@@ -125,9 +148,14 @@ def main(
         console.print(f"going on after epoch {start}")
     train, test = load(data, "train"), load(data, "test")
     for epoch in range(start, epochs):
-        loss = train_epoch(tuned, optimizer, train, epoch, epochs=epochs, batch=batch, images=images, peak=peak_rate, seed=seed)
+        loss, share = train_epoch(
+            tuned, optimizer, train, epoch, epochs=epochs, batch=batch, images=images, peak=peak_rate, penalty=operations_penalty, seed=seed
+        )
         write(tuned, output)
-        console.print(f"epoch {epoch + 1}: loss {loss:.4f}, top-1 on the test images {top1(output, settings, test):.2f} %")
+        accuracy = top1(output, settings, test)
+        console.print(
+            f"epoch {epoch + 1}: loss {loss:.4f}, operations {share:.1%} of the dense ones, top-1 on the test images {accuracy:.2f} %"
+        )
         partial = state_path.with_suffix(".partial")
         torch.save({"model": tuned.state_dict(), "optimizer": optimizer.state_dict(), "epochs": epoch + 1}, partial)
         partial.replace(state_path)

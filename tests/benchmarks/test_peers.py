@@ -14,7 +14,7 @@ from support import on_onnxruntime
 from benchmarks import contestants, networks, peers
 from benchmarks.float_model import float_model
 from benchmarks.float_onnx import float_onnx
-from benchmarks.networks import kind_of, random_network_at
+from benchmarks.networks import random_network_at
 from benchmarks.outcome import Outcome
 from benchmarks.peak import DensePeak
 from ds2ta_deploy.errors import ParityError
@@ -79,13 +79,21 @@ def test_a_network_has_two_grids_and_fires_as_asked(network):
     assert network.grids[8].logits.shape == (3, 5)
 
 
-def test_rates_are_carried_over_by_kind(network, monkeypatch, tiny_config, tmp_path):
-    monkeypatch.setitem(PRESETS, "deeper", msgspec.structs.replace(tiny_config, depth=2))
-    wanted = {name: 0.05 + 0.02 * index for index, name in enumerate(sorted({kind_of(name) for name in network.rates}))}
-    trained = dataclasses.replace(network, rates={name: wanted[kind_of(name)] for name in network.rates})
-    like = networks.network_like(trained, "deeper", tmp_path, count=3)
-    assert {name for name in like.rates if name.startswith("blocks.1.")}
-    assert {name: rate for name, rate in like.rates.items() if abs(rate - wanted[kind_of(name)]) > 0.03} == {}
+def pools(network, name):
+    return f"{name}.pooled" in network.grids[8].artifact.graph.types
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_rates_are_carried_over_by_kind(depth, monkeypatch, tiny_config, tmp_path):
+    """To a network of three blocks: the last one's are those of the trained network's last block."""
+    trained = random_network_at("small", msgspec.structs.replace(tiny_config, depth=depth), lambda _name: 0.15, tmp_path, count=3)
+    wanted = {name: 0.05 + 0.01 * index for index, name in enumerate(sorted(trained.read_rates))}
+    monkeypatch.setitem(PRESETS, "deeper", msgspec.structs.replace(tiny_config, depth=3))
+    like = networks.network_like(dataclasses.replace(trained, read_rates=wanted), "deeper", tmp_path, count=3)
+    place = {"blocks.0": "blocks.0", "blocks.1": "blocks.0", "blocks.2": f"blocks.{depth - 1}"}
+    expected = {name: wanted[place.get(name[:8], name[:8]) + name[8:]] for name in like.read_rates}
+    assert {name: (rate, expected[name]) for name, rate in like.read_rates.items() if abs(rate - expected[name]) > 0.04} == {}
+    assert {name for name, rate in like.read_rates.items() if like.rates[name] < rate} == {name for name in like.rates if pools(like, name)}
 
 
 def test_the_peak_is_a_speed_of_named_instructions():
@@ -110,7 +118,10 @@ def test_the_whole_program(tmp_path, monkeypatch, tiny_config):
     assert done.exit_code == 0
     outcome = msgspec.json.decode(written.read_bytes(), type=Outcome)
     assert [(result.network, result.batch, result.threads) for result in outcome.results] == [
-        (name, batch, threads) for name in ("trained", "ds2ta-2-256-15%", "ds2ta-2-256-trained") for batch in (1, 3) for threads in (1, 2)
+        (name, batch, threads)
+        for name in ("trained", "sparse", "ds2ta-2-256-15%", "ds2ta-2-256-trained", "ds2ta-2-256-sparse")
+        for batch in (1, 3)
+        for threads in (1, 2)
     ]
     for result in outcome.results:
         names = {timing.name for timing in result.timings}

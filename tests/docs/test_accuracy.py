@@ -62,6 +62,18 @@ def test_in_integers_before_and_after_fine_tuning(figures, pictures):
     figures.check("top-1 in integers", **found)
 
 
+def test_with_fewer_operations(figures, pictures):
+    found = {}
+    for kind, name in {"plain": "ds2ta-2-64", "sparse": "ds2ta-2-64-sparse"}.items():
+        for bits in (8, 6):
+            graph = frozen(name, Quantization(weight_bits=bits))
+            found[f"{kind}_{bits}"] = percent(decisions(graph, pictures.images), pictures.labels)
+        populations = [value for value in graph.types if value.endswith(".spikes")]
+        traced = NativeRuntime(graph).trace(pictures.images[:BATCH], populations)
+        found[f"{kind}_rate"] = 100 * np.mean([traced[value].mean() for value in populations])
+    figures.check("the sparse network", **found)
+
+
 def test_other_families(figures, pictures):
     graphs = {name: frozen(f"{name}-2-64") for name in ("spikformer", "statten")}
     found = {name: percent(decisions(graph, pictures.images), pictures.labels) for name, graph in graphs.items()}

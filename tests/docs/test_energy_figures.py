@@ -52,7 +52,7 @@ def share(report, end):
 
 @pytest.mark.slow
 def test_our_networks(figures):
-    measured = networks("ds2ta-2-64", "spikformer-2-64", "statten-2-64")
+    measured = networks("ds2ta-2-64", "ds2ta-2-64-sparse", "spikformer-2-64", "statten-2-64")
     figures.check_table("energy: our networks", table_of_networks(measured))
     ours = measured[0].report
     assert all(each.zeros_before == each.zeros_after for each in ours.maps)  # "drops no entry of a map at all"

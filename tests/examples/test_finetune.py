@@ -9,10 +9,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'ds2ta-deploy[torch]'")
 
+from builders import trace_of
 from click.testing import CliRunner
 
 from ds2ta_deploy.checkpoints import load_checkpoint
 from ds2ta_deploy.cli.main import group
+from ds2ta_deploy.freezing import freeze
+from ds2ta_deploy.quantization import quantize
 
 FOLDER = Path(__file__).parents[2] / "examples" / "fashion_mnist"
 
@@ -68,3 +71,18 @@ def test_an_interrupted_fine_tuning_goes_on_to_the_same_network(script, data, tm
     assert not torch.equal(before.head.weight, after.head.weight)
     exported = ["export", str(whole), "--weight-bits", "4", "-o", str(tmp_path / "out"), "--samples", "2"]
     assert CliRunner().invoke(group, exported).exit_code == 0  # every runtime of the target computes the same integers
+
+
+def spikes(checkpoint):
+    """How often the populations of a checkpoint fire on the bundled pictures, in all."""
+    pictures = np.load(FOLDER / "ds2ta-2-64.npz")["images"][:4]
+    graph = freeze(quantize(load_checkpoint(checkpoint)))
+    return sum(int(value.sum()) for name, value in trace_of(graph, pictures).items() if name.endswith(".spikes"))
+
+
+def test_a_penalty_on_operations_leaves_fewer_spikes(script, data, tmp_path):
+    plain, sparse = tmp_path / "plain.safetensors", tmp_path / "sparse.safetensors"
+    assert finetune(script, data, plain, "--peak-rate", "1e-3").exit_code == 0
+    done = finetune(script, data, sparse, "--peak-rate", "1e-3", "--operations-penalty", "20")
+    assert done.exit_code == 0
+    assert spikes(sparse) < 0.95 * spikes(plain)

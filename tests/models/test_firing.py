@@ -10,13 +10,13 @@ from ds2ta_deploy.models.firing import set_firing_rates
 from ds2ta_deploy.models.probe import Watch
 
 
-def measured(model, seed):
+def measured(model, seed, kind=".spikes"):
     """Mean rate of every population on synthetic pixels."""
     seen = {}
     pixels = torch.from_numpy(pixels_for(model.config, 4, seed).copy())
-    with torch.no_grad(), Watch(model, seen.__setitem__, lambda name: name.endswith(".spikes")):
+    with torch.no_grad(), Watch(model, seen.__setitem__, lambda name: name.endswith(kind)):
         model(pixels)
-    return {name.removesuffix(".spikes"): spikes.mean().item() for name, spikes in seen.items()}
+    return {name.removesuffix(kind): spikes.mean().item() for name, spikes in seen.items()}
 
 
 def wanted(name):
@@ -34,6 +34,15 @@ def test_every_population_fires_at_its_rate(changes, seed):
     assert found.keys() == before.keys()
     assert {name: rate for name, rate in found.items() if abs(rate - wanted(name)) > 0.015} == {}
     assert {name: rate for name, rate in found.items() if name[-4:] != "attn" and abs(rate - wanted(name)) > 0.002} == {}
+
+
+def test_layers_that_pool_may_have_the_rate_behind_pooling():
+    model = random_network(tiny_config(), 0)
+    set_firing_rates(model, wanted, 7, batch=4, pooled=True)
+    before, behind = measured(model, 7), measured(model, 7, ".pooled")
+    assert behind
+    assert {name: rate for name, rate in behind.items() if abs(rate - wanted(name)) > 0.004} == {}
+    assert {name for name, rate in before.items() if rate < wanted(name) - 0.02} == set(behind)
 
 
 def test_the_rates_are_nearly_those_on_other_pictures(tiny_config):

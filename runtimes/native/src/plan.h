@@ -193,7 +193,7 @@ void ds2ta_share(ds2ta_plan *plan);
 /* pack.c: copies and packs an operation's arrays; returns the bytes it took, -1 when there is no memory. */
 int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node);
 void ds2ta_unpack(ds2ta_node *node);
-/* pack.c: memory for one thread; returns the bytes, -1 when there is none. */
+/* scratch.c: memory for one thread; returns the bytes, -1 when there is none. */
 int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *scratch);
 void ds2ta_free_scratch(ds2ta_scratch *scratch);
 
