@@ -41,7 +41,7 @@ static int make_wide(network *n) {
 
 /* The same counts of 3 for two layers: one may add its rows three times, the other, whose sums are four times as large, may not. */
 static int make_heavy(network *n) {
-    int in = give(n, 400, 2, 3, 100, 0);
+    int in = give(n, 800, 2, 3, 100, 0);
     memset(layer(n, DS2TA_LINEAR, 1, in, 2), 31, 100);
     int light = n->value_count - 1;
     memset(layer(n, DS2TA_LINEAR, 1, in, 2), 127, 100);

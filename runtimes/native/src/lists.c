@@ -8,7 +8,7 @@
 static uint32_t merge_planes(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, const uint8_t *const planes[2],
                              uint32_t position, uint32_t *start) {
     size_t twice = plan->kernels->listed(planes[1], (size_t)node->channels);
-    if (!twice || twice > (size_t)node->rows / 4) return position;
+    if (!twice || twice > (size_t)node->rows / 8) return position;
     ds2ta_part parts[3];
     uint32_t at = 0;
     for (int plane = 0; plane < 2; plane++) {
