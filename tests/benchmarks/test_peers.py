@@ -26,6 +26,14 @@ from ds2ta_deploy.quantization import quantize
 from ds2ta_deploy.runtimes.native.library import library_path
 
 
+@pytest.fixture(autouse=True)
+def _threads():
+    """A race says how many threads PyTorch may use, from then on; sums of floats elsewhere depend on it."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def network(tiny_config, tmp_path_factory):
     return random_network_at("tiny", tiny_config, lambda _name: 0.15, tmp_path_factory.mktemp("networks"), count=3)
