@@ -1,6 +1,8 @@
 /* Networks made so that sums come close to what 16 bits hold, or would leave them. */
 #include "networks.h"
 
+#include "plan.h" /* for the way that it takes */
+
 #include <string.h>
 
 /* Channels that a kernel of 3 x 3 may have at most: so many lists are joined. */
@@ -19,9 +21,9 @@ static int8_t *layer(network *n, int kind, int size, int input, int channels) {
 }
 
 /* Counts of the caller, 0 or `count`: of the first `firing` channels, or of as many anywhere. */
-static int give(network *n, int channels, int planes, int count, int firing, int anywhere) {
-    int out = add_value(n, 1, 3, channels, planes);
-    size_t size = (size_t)n->steps * BATCH * 3 * (size_t)channels;
+static int give(network *n, int width, int channels, int planes, int count, int firing, int anywhere) {
+    int out = add_value(n, 1, width, channels, planes);
+    size_t size = (size_t)n->steps * BATCH * (size_t)width * (size_t)channels;
     add_op(n, DS2TA_GIVEN, -1, out);
     n->given = out;
     n->counts = (uint8_t *)weights(n, size);
@@ -34,19 +36,52 @@ static int give(network *n, int channels, int planes, int count, int firing, int
 
 /* 300 neighbouring rows of a column of the kernel cannot be added at once: as many small parts as there can be, nearly all in one turn. */
 static int make_wide(network *n) {
-    int8_t *weight = layer(n, DS2TA_CONV, 3, give(n, WIDEST, 1, 1, WIDEST / 3, 1), 2);
+    int8_t *weight = layer(n, DS2TA_CONV, 3, give(n, 3, WIDEST, 1, 1, WIDEST / 3, 1), 2);
     memset(weight + 5 * WIDEST, 127, 300);
     return n->value_count - 1;
 }
 
 /* The same counts of 3 for two layers: one may add its rows three times, the other, whose sums are four times as large, may not. */
 static int make_heavy(network *n) {
-    int in = give(n, 800, 2, 3, 100, 0);
+    int in = give(n, 3, 800, 2, 3, 100, 0);
     memset(layer(n, DS2TA_LINEAR, 1, in, 2), 31, 100);
     int light = n->value_count - 1;
     memset(layer(n, DS2TA_LINEAR, 1, in, 2), 127, 100);
     return add(n, light, n->value_count - 1);
 }
+
+/* Width and tokens of a layer as there are many. */
+enum { USUAL = 384, TOKENS = 64 };
+
+static void make_layer(network *n, int most) {
+    *n = (network){.random = 7, .classes = CLASSES, .given = -1, .steps = 4};
+    int8_t *weight = layer(n, DS2TA_LINEAR, 1, give(n, TOKENS, USUAL, 1, 1, 0, 0), USUAL);
+    for (int i = 0; i < USUAL * USUAL; i++) weight[i] = (int8_t)draw(n, -most, most);
+    add_readout(n, n->value_count - 1);
+}
+
+/* One spike is listed. Where everything fires at every step, a list has every row once for four steps: sums of subsets of small weights
+ * are faster still, those of large weights, which need two tables, are not. */
+static int chooses(const char *isa, int most) {
+    network n;
+    make_layer(&n, most);
+    ds2ta_plan *plan = network_plan(&n, isa, 1, NULL, 0);
+    int right = plan != NULL;
+    if (plan) {
+        const ds2ta_subsets *subsets = plan->kernels->subsets;
+        uint8_t *patterns = ds2ta_patterns(plan, 0, 0, 0);
+        patterns[5] = 1;
+        right &= ds2ta_choose_way(plan, plan->nodes + 1, 0, TOKENS) == DS2TA_LISTED;
+        memset(patterns, DS2TA_PATTERNS - 1, TOKENS * USUAL);
+        int looks_up = subsets && subsets->cost > 0 && most < 32;
+        right &= ds2ta_choose_way(plan, plan->nodes + 1, 0, TOKENS) == (looks_up ? DS2TA_SUBSETS_WHERE_POSSIBLE : DS2TA_LISTED);
+    }
+    ds2ta_plan_free(plan);
+    network_free(&n);
+    return right;
+}
+
+int choices_are_right(const char *isa) { return chooses(isa, 31) && chooses(isa, 127); }
 
 void network_make_corner(network *n, int corner) {
     *n = (network){.random = (uint64_t)corner + 1, .classes = CLASSES, .given = -1, .steps = 4};

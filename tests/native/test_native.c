@@ -292,6 +292,7 @@ int main(int argc, char **argv) {
         if (!ds2ta_supports(SETS[s])) continue;
         check(compare_subsets(ds2ta_select_kernels(SETS[s])->subsets), SETS[s], 0);
         check(compare_abreast(ds2ta_select_kernels(SETS[s])->abreast), SETS[s], 0);
+        check(choices_are_right(SETS[s]), SETS[s], 0);
     }
     check(sorted > 0, "patterns that are sorted", 0);
     check(tabled > 0, "sums of subsets", 0);

@@ -75,8 +75,7 @@ static int64_t cost_of_subsets(const ds2ta_plan *plan, const ds2ta_node *node, i
     return (rows * limbs * TABLE_COST + tokens * each) * node->op.out_channels / DS2TA_TILE;
 }
 
-/* The way that takes least time for tokens [first, first + count). */
-static enum ds2ta_way choose(const ds2ta_plan *plan, const ds2ta_node *node, int first, int count) {
+enum ds2ta_way ds2ta_choose_way(const ds2ta_plan *plan, const ds2ta_node *node, int first, int count) {
     if (plan->way == DS2TA_SUBSETS_WHERE_POSSIBLE && ds2ta_may_use_subsets(plan, node)) return plan->way;
     if (plan->way == DS2TA_DENSE_WHERE_POSSIBLE && node->planes <= plan->kernels->dense_planes) return plan->way;
     if (plan->way != DS2TA_BY_DENSITY) return DS2TA_LISTED;
@@ -161,7 +160,7 @@ void ds2ta_weigh(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *
     scratch->stack_row = -1;
     for (int block = low; block < high; block += most) {
         int end = smaller(block + most, high);
-        enum ds2ta_way way = choose(plan, node, block, end - block);
+        enum ds2ta_way way = ds2ta_choose_way(plan, node, block, end - block);
         if (way == DS2TA_SUBSETS_WHERE_POSSIBLE) {
             ds2ta_sum_subsets(plan, node, scratch, block, end - block);
             continue;

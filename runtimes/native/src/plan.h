@@ -270,6 +270,9 @@ void ds2ta_trace_value(const ds2ta_plan *plan, int value, int sample, int low, i
 void ds2ta_trace_fire(const ds2ta_plan *plan, const ds2ta_node *node, const ds2ta_neuron *neuron, const int32_t *product, int stride,
                       const int32_t *state, int sample, int token, int tile);
 
+/* layers.c: the way to a layer's sums that takes least time for tokens [first, first + count), by the spikes that are there. */
+enum ds2ta_way ds2ta_choose_way(const ds2ta_plan *plan, const ds2ta_node *node, int first, int count);
+
 /* layers.c: neuron of a node, and the firing of one token's tile with its trace. */
 ds2ta_neuron ds2ta_neuron_of(const ds2ta_plan *plan, const ds2ta_node *node);
 void ds2ta_fire(const ds2ta_plan *plan, const ds2ta_node *node, const int32_t *product, int stride, int sample, int token, int tile);
