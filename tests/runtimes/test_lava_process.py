@@ -1,5 +1,6 @@
 """The runtimes of a Lava artifact: equal where they agree, and clear about how they ended where they do not."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -124,10 +125,11 @@ def wait_until_gone(folder: Path, *, but_inputs: bool) -> None:
     """Wait for a folder to go; a program that was killed cannot take its own inputs away, so do it for it."""
     end = time.monotonic() + 10
     while folder.exists() and time.monotonic() < end:
-        if but_inputs and {path.name for path in folder.iterdir()} <= {"inputs.npz", "errors"}:
-            for path in folder.iterdir():
-                path.unlink()
-            folder.rmdir()
+        with contextlib.suppress(FileNotFoundError):  # the worker may be taking it away at this very moment
+            if but_inputs and {path.name for path in folder.iterdir()} <= {"inputs.npz", "errors"}:
+                for path in folder.iterdir():
+                    path.unlink()
+                folder.rmdir()
         time.sleep(0.05)
 
 
