@@ -51,7 +51,7 @@ static int make_heavy(network *n) {
 }
 
 /* Width and tokens of a layer as there are many. */
-enum { USUAL = 384, TOKENS = 64 };
+enum { USUAL = 768, TOKENS = 64 };
 
 static void make_layer(network *n, int most) {
     *n = (network){.random = 7, .classes = CLASSES, .given = -1, .steps = 4};
@@ -62,19 +62,27 @@ static void make_layer(network *n, int most) {
 
 /* One spike is listed. Where everything fires at every step, a list has every row once for four steps: sums of subsets of small weights
  * are faster still, those of large weights, which need two tables, are not. */
+static int chooses_well(ds2ta_plan *plan, int most) {
+    uint8_t *patterns = memset(ds2ta_patterns(plan, 0, 0, 0), 0, TOKENS * USUAL);
+    patterns[5] = 1;
+    int right = ds2ta_choose_way(plan, plan->nodes + 1, 0, TOKENS) == DS2TA_LISTED;
+    memset(patterns, DS2TA_PATTERNS - 1, TOKENS * USUAL);
+    int looks_up = plan->costs->lookup && most < 32;
+    return right && ds2ta_choose_way(plan, plan->nodes + 1, 0, TOKENS) == (looks_up ? DS2TA_SUBSETS_WHERE_POSSIBLE : DS2TA_LISTED);
+}
+
+/* With the costs that were found here, and where there are two kinds of processors, with those of either. */
 static int chooses(const char *isa, int most) {
     network n;
     make_layer(&n, most);
     ds2ta_plan *plan = network_plan(&n, isa, 1, NULL, 0);
-    int right = plan != NULL;
-    if (plan) {
-        const ds2ta_subsets *subsets = plan->kernels->subsets;
-        uint8_t *patterns = ds2ta_patterns(plan, 0, 0, 0);
-        patterns[5] = 1;
-        right &= ds2ta_choose_way(plan, plan->nodes + 1, 0, TOKENS) == DS2TA_LISTED;
-        memset(patterns, DS2TA_PATTERNS - 1, TOKENS * USUAL);
-        int looks_up = subsets && subsets->cost > 0 && most < 32;
-        right &= ds2ta_choose_way(plan, plan->nodes + 1, 0, TOKENS) == (looks_up ? DS2TA_SUBSETS_WHERE_POSSIBLE : DS2TA_LISTED);
+    int right = plan && chooses_well(plan, most);
+    if (right && plan->costs->lookup) {
+        right = plan->costs == ds2ta_costs_512(0) || plan->costs == ds2ta_costs_512(1);
+        for (int halves = 0; halves < 2; halves++) {
+            plan->costs = ds2ta_costs_512(halves);
+            right &= chooses_well(plan, most);
+        }
     }
     ds2ta_plan_free(plan);
     network_free(&n);

@@ -71,9 +71,6 @@ typedef struct {
 } ds2ta_term;
 
 typedef struct {
-    /* How many sixteenths of a listed row's time a row takes; 0 where only a test asks for it. */
-    int cost;
-
     /* Numbers of the subsets that fire: indices[set][step][token][four], from so many sets of channels of each token's patterns. */
     void (*index)(const uint8_t *const rows[DS2TA_SPAN], int sets, uint8_t *indices);
 
@@ -139,8 +136,23 @@ extern const ds2ta_abreast ds2ta_abreast_plain;
 extern const ds2ta_abreast ds2ta_abreast_512;
 #endif
 
+/* What the ways to a layer's sums take, in sixteenths of the time in which one listed row of a tile of 8-bit weights is added that lies in
+ * the first-level cache. */
+typedef struct {
+    int row[2][2];        /* a listed row: [lies further away][may be added in 8 bits] */
+    int list;             /* a list, once a tile, beside its rows; */
+    int sort, sorted_row; /* sorting it, beside the rows that it is chosen from, and each of those; */
+    int stacks;           /* for a convolution sorting stacks and joining them */
+    int dense;            /* a row of the dense product */
+    int lookup;           /* sums of subsets: a row that is looked up; 0 where only a test asks for it, */
+    int table, token;     /* a row's tables, and a token beside its rows */
+} ds2ta_costs;
+
 typedef struct {
     const char *name;
+
+    /* What the ways take here. */
+    const ds2ta_costs *(*costs)(void);
 
     /* Sums of subsets, or NULL. */
     const ds2ta_subsets *subsets;
@@ -148,8 +160,8 @@ typedef struct {
     /* Attention of queries side by side, or NULL; where it is, there are subsets, whose neurons it fires. */
     const ds2ta_abreast *abreast;
 
-    /* How many counts' bits the dense product takes, and how many sixteenths of a listed row's time a dense row takes. */
-    int dense_planes, dense_cost;
+    /* How many counts' bits the dense product takes. */
+    int dense_planes;
 
     /* How many bytes are not 0. */
     size_t (*listed)(const uint8_t *patterns, size_t size);
@@ -233,6 +245,12 @@ void ds2ta_unpack_plain(const ds2ta_panel *panel, int tile, int quad_count, int8
 void ds2ta_dense_plain(const int8_t *quads, int quad_count, const uint8_t *counts, size_t stride, int32_t *sums);
 
 void ds2ta_gather_plain(const uint8_t *patterns, int width, int step, uint64_t *words);
+
+/* costs.c: what the ways take with these kernels; with 512-bit registers for processors that take one at once, or in two halves. */
+const ds2ta_costs *ds2ta_costs_scalar(void);
+const ds2ta_costs *ds2ta_costs_avx2(void);
+const ds2ta_costs *ds2ta_costs_neon(void);
+const ds2ta_costs *ds2ta_costs_512(int halves);
 
 /* Returns the kernels of this name, the best ones for NULL, or NULL when they are not there or do not work here. */
 const ds2ta_kernels *ds2ta_select_kernels(const char *name);

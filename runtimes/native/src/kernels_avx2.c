@@ -91,7 +91,7 @@ static void dense(const int8_t *quads, int quad_count, const uint8_t *counts, si
 
 #define DS2TA_LOADED(value) __asm__("" : "+x"(value))
 #define DS2TA_DENSE_PLANES 7
-#define DS2TA_DENSE_COST 36
+#define DS2TA_COSTS ds2ta_costs_avx2
 #define DS2TA_UNPACK unpack
 #define DS2TA_DENSE dense
 #define DS2TA_GATHER ds2ta_gather_plain

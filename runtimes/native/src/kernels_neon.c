@@ -33,7 +33,7 @@ static inline longs add_products(longs sum, words left, words right) {
 
 #define DS2TA_LOADED(value) __asm__("" : "+w"(value))
 #define DS2TA_DENSE_PLANES DS2TA_MAX_PLANES
-#define DS2TA_DENSE_COST 48
+#define DS2TA_COSTS ds2ta_costs_neon
 #define DS2TA_UNPACK ds2ta_unpack_plain
 #define DS2TA_DENSE ds2ta_dense_plain
 #define DS2TA_GATHER ds2ta_gather_plain

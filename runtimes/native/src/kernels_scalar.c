@@ -217,10 +217,10 @@ static void mix(const int16_t *map, size_t stride, const int16_t *values, int pa
 
 const ds2ta_kernels ds2ta_kernels_scalar = {
     .name = "scalar",
+    .costs = ds2ta_costs_scalar,
     .subsets = &ds2ta_subsets_plain,
     .abreast = &ds2ta_abreast_plain,
     .dense_planes = DS2TA_MAX_PLANES,
-    .dense_cost = 24,
     .listed = listed,
     .sort = sort,
     .join = join,

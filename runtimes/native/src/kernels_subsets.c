@@ -77,4 +77,4 @@ static void turn(const uint8_t *patterns, uint8_t *out, size_t stride, int token
 }
 
 const ds2ta_subsets ds2ta_subsets_plain = {
-    .cost = 0, .index = index_rows, .tabulate = tabulate, .add = add, .fire = fire, .add_and_fire = add_and_fire, .turn = turn};
+    .index = index_rows, .tabulate = tabulate, .add = add, .fire = fire, .add_and_fire = add_and_fire, .turn = turn};

@@ -209,4 +209,4 @@ static inline __attribute__((always_inline)) void turn_some(const uint8_t *patte
 static void turn_512(const uint8_t *patterns, uint8_t *out, size_t stride, int tokens) { turn_some(patterns, out, stride, tokens, DS2TA_TILE); }
 
 const ds2ta_subsets ds2ta_subsets_512 = {
-    .cost = 6, .index = index_512, .tabulate = tabulate_512, .add = add_512, .fire = fire_across, .add_and_fire = add_and_fire_512, .turn = turn_512};
+    .index = index_512, .tabulate = tabulate_512, .add = add_512, .fire = fire_across, .add_and_fire = add_and_fire_512, .turn = turn_512};

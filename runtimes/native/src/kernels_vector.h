@@ -1,6 +1,6 @@
 /* The kernels in vectors. Included once for each instruction set, which says before how wide a register is (WIDTH, in bytes),
  * the table's name (DS2TA_NAME, DS2TA_KERNELS), its dense product (DS2TA_UNPACK, DS2TA_DENSE, DS2TA_DENSE_PLANES,
- * DS2TA_DENSE_COST), its gathering of bits (DS2TA_GATHER), where it has them a faster sort and table (DS2TA_SORT, DS2TA_TABLE), a shorter
+ * DS2TA_COSTS), its gathering of bits (DS2TA_GATHER), where it has them a faster sort and table (DS2TA_SORT, DS2TA_TABLE), a shorter
  * reset of neurons (DS2TA_RESET), sums of subsets (DS2TA_SUBSETS) and attention of queries side by side (DS2TA_ABREAST), and
  * these functions:
  *
@@ -121,10 +121,10 @@ static void multiply(const int32_t *weight, const uint16_t *rows, const int32_t 
 
 const ds2ta_kernels DS2TA_KERNELS = {
     .name = DS2TA_NAME,
+    .costs = DS2TA_COSTS,
     .subsets = DS2TA_SUBSETS,
     .abreast = DS2TA_ABREAST,
     .dense_planes = DS2TA_DENSE_PLANES,
-    .dense_cost = DS2TA_DENSE_COST,
     .listed = listed,
     .sort = DS2TA_SORT,
     .join = join,

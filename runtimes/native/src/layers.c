@@ -1,5 +1,5 @@
 /* Linear layer and convolution: weights of what fires, neurons. Three ways lead to the same sums: rows of weights are added where
- * a list says that a channel fires, everything is multiplied, or sums of four rows are looked up. Which one is shortest is counted, block of
+ * a list says that a channel fires, everything is multiplied, or sums of four rows are looked up. Which one is shortest is asked, block of
  * tokens by block of tokens. */
 #include "plan.h"
 
@@ -27,62 +27,6 @@ void ds2ta_fire(const ds2ta_plan *plan, const ds2ta_node *node, const int32_t *p
         plan->kernels->go_on(&neuron, product, stride, node->bias + column, node->threshold + column, state, out, group_stride);
     else
         plan->kernels->fire(&neuron, product, stride, node->bias + column, node->threshold + column, out, group_stride);
-}
-
-/* In rows added of one tile: what a list takes beside its rows, once a tile; what sorting takes beside its channels; joining sorted
- * stacks; making the tables of a row of 64 channels, and what a token takes beside looking up. So many rows lie in the first-level cache;
- * those of others take longer, and those that are added in 8 bits less. */
-enum { LIST_COST = 44, SORT_COST = 240, JOIN_COST = 180, TABLE_COST = 22, SPAN_COST = 40, NEAR_ROWS = 512 };
-
-/* What fires in a block of tokens: patterns that are not silent, plane by plane, and about how many lists are not empty. */
-typedef struct {
-    int64_t spikes[DS2TA_MAX_PLANES], all, lists;
-} firing;
-
-static firing count_firing(const ds2ta_plan *plan, const ds2ta_node *node, int first, int count) {
-    firing found = {{0}, 0, 0};
-    for (int group = 0; group < plan->groups; group++)
-        for (int plane = 0; plane < node->planes; plane++) {
-            const uint8_t *patterns = ds2ta_patterns(plan, node->op.inputs[0], plane, group) + (size_t)first * (size_t)node->stride_in;
-            int64_t listed = (int64_t)plan->kernels->listed(patterns, (size_t)count * (size_t)node->stride_in);
-            found.spikes[plane] += listed;
-            found.all += listed;
-            found.lists += listed < count ? listed : count;
-        }
-    return found;
-}
-
-static int64_t cost_of_lists(const ds2ta_node *node, const firing *found) {
-    int eighths = node->rows > NEAR_ROWS ? (node->together[0] > 1 ? 9 : 10) : (node->together[0] > 1 ? 6 : 8);
-    int64_t rows = found->all * node->op.size * node->op.size * node->tiles * eighths / 8;
-    int64_t sorting = node->op.kind == DS2TA_CONV ? SORT_COST + JOIN_COST : (SORT_COST + node->rows) / node->sharers;
-    return rows + found->lists * (sorting + LIST_COST * node->chunk_count * node->tiles);
-}
-
-static int64_t cost_of_dense(const ds2ta_plan *plan, const ds2ta_node *node, int count) {
-    if (node->planes > plan->kernels->dense_planes) return INT64_MAX;
-    return (int64_t)count * plan->groups * node->rows * node->tiles * plan->kernels->dense_cost / 16 / ds2ta_fold(plan);
-}
-
-/* A linear layer's plane has no more rows than patterns that are not silent. */
-static int64_t cost_of_subsets(const ds2ta_plan *plan, const ds2ta_node *node, int count, const firing *found) {
-    if (!plan->kernels->subsets || !plan->kernels->subsets->cost || !ds2ta_may_use_subsets(plan, node)) return INT64_MAX;
-    int64_t rows = (int64_t)node->set_pairs * DS2TA_PAIR * DS2TA_SET, looked_up = 0;
-    int64_t tokens = (count + DS2TA_SPAN - 1) / DS2TA_SPAN * DS2TA_SPAN * plan->groups, limbs = node->together[0] > 1 ? 1 : 2;
-    for (int plane = 0; plane < node->planes; plane++)
-        looked_up += node->op.kind == DS2TA_LINEAR && found->spikes[plane] < rows ? found->spikes[plane] : rows;
-    int64_t each = looked_up * limbs * plan->kernels->subsets->cost / 16 + SPAN_COST;
-    return (rows * limbs * TABLE_COST + tokens * each) * node->op.out_channels / DS2TA_TILE;
-}
-
-enum ds2ta_way ds2ta_choose_way(const ds2ta_plan *plan, const ds2ta_node *node, int first, int count) {
-    if (plan->way == DS2TA_SUBSETS_WHERE_POSSIBLE && ds2ta_may_use_subsets(plan, node)) return plan->way;
-    if (plan->way == DS2TA_DENSE_WHERE_POSSIBLE && node->planes <= plan->kernels->dense_planes) return plan->way;
-    if (plan->way != DS2TA_BY_DENSITY) return DS2TA_LISTED;
-    firing found = count_firing(plan, node, first, count);
-    int64_t lists = cost_of_lists(node, &found), dense = cost_of_dense(plan, node, count), subsets = cost_of_subsets(plan, node, count, &found);
-    if (subsets < lists && subsets < dense) return DS2TA_SUBSETS_WHERE_POSSIBLE;
-    return dense < lists ? DS2TA_DENSE_WHERE_POSSIBLE : DS2TA_LISTED;
 }
 
 ds2ta_ahead ds2ta_after_tile(const ds2ta_plan *plan, const ds2ta_node *node, int tile, int width) {

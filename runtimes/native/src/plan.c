@@ -61,6 +61,7 @@ ds2ta_plan *ds2ta_plan_new(int time_steps, const ds2ta_value *values, int value_
     plan->node_count = op_count;
     plan->threads = threads;
     plan->kernels = kernels;
+    plan->costs = kernels->costs();
     if (!build(plan, values, ops, arena_bytes, error, error_size)) {
         ds2ta_plan_free(plan);
         return NULL;

@@ -109,6 +109,7 @@ struct ds2ta_plan {
     ds2ta_scratch *scratch;
     struct ds2ta_threads *pool;
     const ds2ta_kernels *kernels;
+    const ds2ta_costs *costs;
     int64_t bytes;
     int64_t state_size; /* integers that a sample's run remembers */
     int64_t weighed;    /* time steps that there are numbers for; INT64_MAX when they are for any */
@@ -270,7 +271,7 @@ void ds2ta_trace_value(const ds2ta_plan *plan, int value, int sample, int low, i
 void ds2ta_trace_fire(const ds2ta_plan *plan, const ds2ta_node *node, const ds2ta_neuron *neuron, const int32_t *product, int stride,
                       const int32_t *state, int sample, int token, int tile);
 
-/* layers.c: the way to a layer's sums that takes least time for tokens [first, first + count), by the spikes that are there. */
+/* costs.c: the way to a layer's sums that takes least time for tokens [first, first + count), by the spikes that are there. */
 enum ds2ta_way ds2ta_choose_way(const ds2ta_plan *plan, const ds2ta_node *node, int first, int count);
 
 /* layers.c: neuron of a node, and the firing of one token's tile with its trace. */

@@ -1,0 +1,74 @@
+/* Which way to a layer's sums takes least time, by what fires: lists, dot products, or sums of subsets. All of them give the same sums. */
+#include "plan.h"
+
+/* Fitted to what layers of many sizes and rates took when each way was forced. Registers of 512 bits that are taken whole were measured on
+ * Zen 5, halves on Zen 4. */
+static const ds2ta_costs WHOLE = {
+    .row = {{16, 12}, {20, 18}}, .list = 704, .sort = 3840, .sorted_row = 16, .stacks = 6720, .dense = 26, .lookup = 6, .table = 352, .token = 640};
+static const ds2ta_costs HALVES = {
+    .row = {{16, 13}, {19, 19}}, .list = 1088, .sort = 1600, .sorted_row = 4, .stacks = 5600, .dense = 34, .lookup = 9, .table = 256, .token = 1584};
+static const ds2ta_costs AVX2 = {
+    .row = {{16, 12}, {20, 18}}, .list = 704, .sort = 3840, .sorted_row = 16, .stacks = 6720, .dense = 36};
+static const ds2ta_costs NEON = {
+    .row = {{16, 12}, {20, 18}}, .list = 704, .sort = 3840, .sorted_row = 16, .stacks = 6720, .dense = 48};
+static const ds2ta_costs SCALAR = {
+    .row = {{16, 12}, {20, 18}}, .list = 704, .sort = 3840, .sorted_row = 16, .stacks = 6720, .dense = 24};
+
+const ds2ta_costs *ds2ta_costs_512(int halves) { return halves ? &HALVES : &WHOLE; }
+const ds2ta_costs *ds2ta_costs_avx2(void) { return &AVX2; }
+const ds2ta_costs *ds2ta_costs_neon(void) { return &NEON; }
+const ds2ta_costs *ds2ta_costs_scalar(void) { return &SCALAR; }
+
+/* So many rows lie in the first-level cache. */
+enum { NEAR_ROWS = 512 };
+
+/* What fires in a block of tokens: patterns that are not silent, plane by plane, and about how many lists are not empty. */
+typedef struct {
+    int64_t spikes[DS2TA_MAX_PLANES], all, lists;
+} firing;
+
+static firing count_firing(const ds2ta_plan *plan, const ds2ta_node *node, int first, int count) {
+    firing found = {{0}, 0, 0};
+    for (int group = 0; group < plan->groups; group++)
+        for (int plane = 0; plane < node->planes; plane++) {
+            const uint8_t *patterns = ds2ta_patterns(plan, node->op.inputs[0], plane, group) + (size_t)first * (size_t)node->stride_in;
+            int64_t listed = (int64_t)plan->kernels->listed(patterns, (size_t)count * (size_t)node->stride_in);
+            found.spikes[plane] += listed;
+            found.all += listed;
+            found.lists += listed < count ? listed : count;
+        }
+    return found;
+}
+
+static int64_t cost_of_lists(const ds2ta_plan *plan, const ds2ta_node *node, const firing *found) {
+    const ds2ta_costs *costs = plan->costs;
+    int64_t row = costs->row[node->rows > NEAR_ROWS][node->together[0] > 1];
+    int64_t sorting = node->op.kind == DS2TA_CONV ? costs->stacks : (costs->sort + costs->sorted_row * node->rows) / node->sharers;
+    return found->all * node->op.size * node->op.size * node->tiles * row + found->lists * (sorting + costs->list * node->chunk_count * node->tiles);
+}
+
+static int64_t cost_of_dense(const ds2ta_plan *plan, const ds2ta_node *node, int count) {
+    if (node->planes > plan->kernels->dense_planes) return INT64_MAX;
+    return (int64_t)count * plan->groups * node->rows * node->tiles * plan->costs->dense / ds2ta_fold(plan);
+}
+
+/* A linear layer's plane has no more rows than patterns that are not silent. */
+static int64_t cost_of_subsets(const ds2ta_plan *plan, const ds2ta_node *node, int count, const firing *found) {
+    const ds2ta_costs *costs = plan->costs;
+    if (!costs->lookup || !ds2ta_may_use_subsets(plan, node)) return INT64_MAX;
+    int64_t rows = (int64_t)node->set_pairs * DS2TA_PAIR * DS2TA_SET, looked_up = 0;
+    int64_t tokens = (count + DS2TA_SPAN - 1) / DS2TA_SPAN * DS2TA_SPAN * plan->groups, limbs = node->together[0] > 1 ? 1 : 2;
+    for (int plane = 0; plane < node->planes; plane++)
+        looked_up += node->op.kind == DS2TA_LINEAR && found->spikes[plane] < rows ? found->spikes[plane] : rows;
+    return (rows * limbs * costs->table + tokens * (looked_up * limbs * costs->lookup + costs->token)) * node->op.out_channels / DS2TA_TILE;
+}
+
+enum ds2ta_way ds2ta_choose_way(const ds2ta_plan *plan, const ds2ta_node *node, int first, int count) {
+    if (plan->way == DS2TA_SUBSETS_WHERE_POSSIBLE && ds2ta_may_use_subsets(plan, node)) return plan->way;
+    if (plan->way == DS2TA_DENSE_WHERE_POSSIBLE && node->planes <= plan->kernels->dense_planes) return plan->way;
+    if (plan->way != DS2TA_BY_DENSITY) return DS2TA_LISTED;
+    firing found = count_firing(plan, node, first, count);
+    int64_t lists = cost_of_lists(plan, node, &found), dense = cost_of_dense(plan, node, count), subsets = cost_of_subsets(plan, node, count, &found);
+    if (subsets < lists && subsets < dense) return DS2TA_SUBSETS_WHERE_POSSIBLE;
+    return dense < lists ? DS2TA_DENSE_WHERE_POSSIBLE : DS2TA_LISTED;
+}
