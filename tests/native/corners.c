@@ -41,6 +41,20 @@ static int make_wide(network *n) {
     return n->value_count - 1;
 }
 
+/* Counts of 31 in five planes, of which four may become one list: 15 times each row. */
+static int make_deep(network *n) {
+    int in = give(n, 3, 800, 5, 31, 17, 0);
+    memset(layer(n, DS2TA_LINEAR, 1, in, 2), 127, 17);
+    return n->value_count - 1;
+}
+
+/* As many tokens as are listed at once, in which everything fires: 16 bits would hold one list, but there is no room for it. */
+static int make_full(network *n) {
+    int in = give(n, 64, 340, 2, 3, 340, 0);
+    memset(layer(n, DS2TA_LINEAR, 1, in, 2), 31, 340);
+    return n->value_count - 1;
+}
+
 /* The same counts of 3 for two layers: one may add its rows three times, the other, whose sums are four times as large, may not. */
 static int make_heavy(network *n) {
     int in = give(n, 3, 800, 2, 3, 100, 0);
@@ -93,5 +107,6 @@ int choices_are_right(const char *isa) { return chooses(isa, 31) && chooses(isa,
 
 void network_make_corner(network *n, int corner) {
     *n = (network){.random = (uint64_t)corner + 1, .classes = CLASSES, .given = -1, .steps = 4};
-    add_readout(n, corner ? make_heavy(n) : make_wide(n));
+    int (*const make[])(network *) = {make_wide, make_heavy, make_deep, make_full};
+    add_readout(n, make[corner](n));
 }

@@ -31,7 +31,7 @@ typedef struct {
 void network_make(network *n, uint64_t seed);
 void network_make_streams(network *n, uint64_t seed);
 /* corners.c: networks in which sums would leave 16 bits if rows were not added in turns, or were added too often; 0 to CORNERS - 1. */
-enum { CORNERS = 2 };
+enum { CORNERS = 4 };
 void network_make_corner(network *n, int corner);
 /* Whether what fires decides which way to a layer's sums is taken. */
 int choices_are_right(const char *isa);

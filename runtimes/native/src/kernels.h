@@ -142,6 +142,7 @@ typedef struct {
     int row[2][2];        /* a listed row: [lies further away][may be added in 8 bits] */
     int list;             /* a list, once a tile, beside its rows; */
     int sort, sorted_row; /* sorting it, beside the rows that it is chosen from, and each of those; */
+    int join;             /* joining it from the lists of a token's planes; */
     int stacks;           /* for a convolution sorting stacks and joining them */
     int dense;            /* a row of the dense product */
     int lookup;           /* sums of subsets: a row that is looked up; 0 where only a test asks for it, */

@@ -3,22 +3,41 @@
 
 #include <string.h>
 
-/* Lists a token's counts of up to 3 as what they are: channels of the first plane once, those of the second twice. Returns where the list
- * ends, or where it begins when there are too many in the second plane for that to be shorter than two lists. */
-static uint32_t merge_planes(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, const uint8_t *const planes[2],
-                             uint32_t position, uint32_t *start) {
-    size_t twice = plan->kernels->listed(planes[1], (size_t)node->channels);
-    if (!twice || twice > (size_t)node->rows / 8) return position;
-    ds2ta_part parts[3];
+/* How many planes of a token, from the first of these on, become one list: those in which so little fires that listing it more than once
+ * costs less than a list of its own. Says as well whether anything fires behind the first. */
+static int planes_together(const ds2ta_plan *plan, const ds2ta_node *node, const uint8_t *const *planes, int count, int *more) {
+    int together = 1;
+    *more = 0;
+    if (!node->most_listed) return together;
+    size_t rows = plan->kernels->listed(planes[0], (size_t)node->channels);
+    for (; together < count; together++) {
+        size_t found = plan->kernels->listed(planes[together], (size_t)node->channels);
+        rows += found << together;
+        if (!ds2ta_joins(plan, node, (int64_t)found, together) || rows > (size_t)node->most_listed) break;
+        *more |= found > 0;
+    }
+    return together;
+}
+
+/* Lists channels of several planes at once: those of the first plane once, of the next one twice, then four times. */
+static uint32_t join_planes(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, const uint8_t *const *planes, int count,
+                            uint32_t position, size_t list) {
+    ds2ta_part parts[1 << DS2TA_MOST_JOINED];
     uint32_t at = 0;
-    for (int plane = 0; plane < 2; plane++) {
+    int part_count = 0;
+    for (int plane = 0; plane < count; plane++) {
         uint32_t *own = scratch->stack_start + plane * DS2TA_PATTERNS;
         plan->kernels->sort(planes[plane], node->channels, 0, -1, scratch->stacks + at, own);
-        parts[plane] = (ds2ta_part){scratch->stacks + at, own, 0};
+        for (int times = 0; own[DS2TA_CLASSES] && times < 1 << plane; times++) parts[part_count++] = (ds2ta_part){scratch->stacks + at, own, 0};
         at += own[DS2TA_CLASSES];
     }
-    parts[2] = parts[1];
-    return position + plan->kernels->join(parts, 3, node->rows, scratch->list + position, start);
+    scratch->at[list] = position;
+    return position + plan->kernels->join(parts, part_count, node->rows, scratch->list + position, scratch->start + list * DS2TA_PATTERNS);
+}
+
+static void list_nothing(ds2ta_scratch *scratch, size_t list) {
+    scratch->at[list] = 0;
+    memset(scratch->start + list * DS2TA_PATTERNS, 0, DS2TA_PATTERNS * sizeof *scratch->start);
 }
 
 /* Sorts the chunks of one plane. */
@@ -40,18 +59,17 @@ void ds2ta_list_linear(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scr
     for (int token = first; token < first + count; token++)
         for (int group = 0; group < plan->groups; group++) {
             const uint8_t *planes[DS2TA_MAX_PLANES];
-            int plane = 0;
             for (int i = 0; i < node->planes; i++)
                 planes[i] = ds2ta_patterns(plan, node->op.inputs[0], i, group) + (size_t)token * (size_t)node->stride_in;
-            if (node->merges) {
-                uint32_t *start = scratch->start + list * DS2TA_PATTERNS, end = merge_planes(plan, node, scratch, planes, position, start);
-                if (end > position) {
-                    scratch->at[list] = scratch->at[list + 1] = position;
-                    memset(start + DS2TA_PATTERNS, 0, DS2TA_PATTERNS * sizeof *start);
-                    position = end, plane = 2, list += 2;
-                }
+            for (int plane = 0, together, more; plane < node->planes; plane += together) {
+                together = planes_together(plan, node, planes + plane, node->planes - plane, &more);
+                if (more)
+                    position = join_planes(plan, node, scratch, planes + plane, together, position, list);
+                else
+                    position = list_plane(plan, node, scratch, planes[plane], position, list);
+                list += chunks;
+                for (int i = 1; i < together; i++, list++) list_nothing(scratch, list);
             }
-            for (; plane < node->planes; plane++, list += chunks) position = list_plane(plan, node, scratch, planes[plane], position, list);
         }
 }
 

@@ -96,6 +96,13 @@ static int cut(ds2ta_node *node, int32_t *sums) {
     return 1;
 }
 
+/* How many rows' sums always fit, by the largest weight that their panels' form allows. */
+static int most_listed(const ds2ta_node *node) {
+    for (int panel = 0; panel * DS2TA_PANEL < node->tiles; panel++)
+        if (node->together[panel] == 1) return 32767 / 128;
+    return 32767 / (127 / DS2TA_FILL);
+}
+
 /* Few parts, which are fast to join; or if these do not fit, parts so small that they always do. */
 static int make_chunks(ds2ta_node *node, int64_t *bytes) {
     enum { FEW_PARTS = 3 };
@@ -108,11 +115,7 @@ static int make_chunks(ds2ta_node *node, int64_t *bytes) {
         node->part_size = (size + node->parts - 1) / node->parts;
         fit = cut(node, sums);
     }
-    if (fit && node->op.kind == DS2TA_LINEAR && node->chunk_count == 1) {
-        int32_t largest = 0; /* of sums of all rows, as the only chunk has left them */
-        for (int c = 0; c < node->tiles * DS2TA_TILE; c++) largest = sums[c] > largest ? sums[c] : largest;
-        node->merges = node->planes > 1 && 3 * largest <= 32767;
-    }
+    if (fit && node->op.kind == DS2TA_LINEAR && node->planes > 1 && node->chunk_count == 1) node->most_listed = most_listed(node);
     free(sums);
     return fit;
 }
@@ -140,7 +143,7 @@ static void set_blocks(const ds2ta_plan *plan, ds2ta_node *node) {
 
 static int lists_alike(const ds2ta_node *one, const ds2ta_node *other) {
     if (one->op.kind != DS2TA_LINEAR || other->op.kind != DS2TA_LINEAR || one->op.inputs[0] != other->op.inputs[0]) return 0;
-    if (one->merges != other->merges) return 0;
+    if (one->most_listed != other->most_listed) return 0;
     return one->chunk_count == other->chunk_count && !memcmp(one->chunks, other->chunks, (size_t)(one->chunk_count + 1) * sizeof *one->chunks);
 }
 

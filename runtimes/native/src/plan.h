@@ -7,8 +7,9 @@
 /* Rows of one sort at most, where more do not fit 16 bits when added; these always do: 255 * 128 < 2^15. */
 #define DS2TA_PART 255
 
-/* Lists that are joined to one at most. */
+/* Lists that are joined to one at most, and planes whose lists are. */
 #define DS2TA_MOST_PARTS 64
+#define DS2TA_MOST_JOINED 4
 
 typedef struct {
     ds2ta_op op;
@@ -17,7 +18,7 @@ typedef struct {
     int rows, tiles;
     int parts, part_size; /* the rows of a column of a convolution's kernel are sorted in so many parts of so many rows */
     int chunk_count;   /* rows are added in so many turns, within each of which sums fit 16 bits */
-    int merges;        /* a linear layer's rows may be added three times within 16 bits: counts of up to 3 are one list */
+    int most_listed;   /* a linear layer of counts: any so many of its rows, once or repeatedly, fit 16 bits; 0 where planes stay apart */
     int shared;        /* linear layers right before this one that read the same input the same way: it has their lists and counts */
     int sharers;       /* layers that have the same lists, this one included */
     int *chunks;       /* where they begin: rows (linear), or columns of the kernel times parts (convolution); one more at the end */
@@ -68,7 +69,7 @@ typedef struct {
     uint16_t *list;     /* the block's lists */
     uint32_t *at;       /* where each begins */
     uint32_t *start;    /* DS2TA_PATTERNS each */
-    uint16_t *stacks;   /* convolution: the lists of a row's stacks, see lists.c, */
+    uint16_t *stacks;   /* lists that are joined: of a row's stacks, see lists.c, or of a token's planes, */
     uint32_t *stack_at, *stack_start;
     uint8_t *stacked;   /* the patterns of one of them, */
     int stack_row;      /* and the row */
@@ -211,6 +212,9 @@ static inline int ds2ta_counted(const ds2ta_plan *plan) { return ds2ta_fold(plan
 /* lists.c: lists of a block of tokens, for add_rows in layers.c: groups, planes, chunks of each token. */
 void ds2ta_list_linear(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count);
 void ds2ta_list_conv(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count);
+/* costs.c: whether so many channels of a plane are better listed 2^behind times, in the list of the plane so far before, than once in a list
+ * of their own. */
+int ds2ta_joins(const ds2ta_plan *plan, const ds2ta_node *node, int64_t channels, int behind);
 /* counts.c: counts of a block of tokens. */
 void ds2ta_count_block(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count);
 

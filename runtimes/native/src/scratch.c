@@ -42,9 +42,9 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
             chosen = larger(chosen, (size_t)node->rows * (twice - 1));
             turned = larger(turned, spans * DS2TA_TILE * DS2TA_SPAN);
         }
-        if (node->merges) {
-            stacks = larger(stacks, 2 * (size_t)node->rows);
-            stack_lists = larger(stack_lists, 2);
+        if (node->most_listed) {
+            stacks = larger(stacks, DS2TA_MOST_JOINED * (size_t)node->rows);
+            stack_lists = larger(stack_lists, DS2TA_MOST_JOINED);
         }
         if (node->op.kind == DS2TA_CONV) {
             size_t width = (size_t)plan->values[node->op.inputs[0]].width;
