@@ -67,8 +67,11 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
     }
     if (larger(list, stacks) > UINT32_MAX) return -1; /* where a list begins is a number of 32 bits */
     size_t start = DS2TA_PATTERNS, product = groups * DS2TA_GROUP * DS2TA_TILE * DS2TA_PANEL;
-    s->list = piece(s, &bytes, larger((list + DS2TA_SLACK) * sizeof *s->list, indices), 1);
-    s->indices = (uint8_t *)s->list; /* lists or indices */
+    /* Only layers right behind each other share lists or indices: an attention or the readout may work where they lay. */
+    size_t largest = larger(larger((list + DS2TA_SLACK) * sizeof *s->list, indices), context * sizeof *s->context);
+    s->list = piece(s, &bytes, largest, 1);
+    s->indices = s->abreast = (uint8_t *)s->list;
+    s->context = (int32_t *)(void *)s->list;
     s->at = piece(s, &bytes, lists, sizeof *s->at);
     s->start = piece(s, &bytes, lists * start, sizeof *s->start);
     s->stacks = piece(s, &bytes, stacks + DS2TA_SLACK, sizeof *s->stacks);
@@ -87,8 +90,6 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
     s->mixed = piece(s, &bytes, DS2TA_MAX_HEAD * DS2TA_QUERIES, sizeof *s->mixed);
     s->keys = piece(s, &bytes, keys, sizeof *s->keys);
     s->words = piece(s, &bytes, DS2TA_MAX_HEAD / 64, sizeof *s->words);
-    s->context = piece(s, &bytes, context, sizeof *s->context);
-    s->abreast = (uint8_t *)s->context; /* one way to attend or the other */
     s->room = piece(s, &bytes, ds2ta_room(plan), sizeof *s->room);
     s->encoded = piece(s, &bytes, encoded, sizeof *s->encoded);
     s->window = piece(s, &bytes, window, sizeof *s->window);
