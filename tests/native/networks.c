@@ -79,6 +79,7 @@ void add_neuron(network *n, ds2ta_op *op, int64_t scale) {
     static const int leaks[][2] = {{1, 1}, {0, 0}, {1, 0}, {3, 2}, {7, 3}};
     int leak = (int)draw(n, 0, 4);
     op->taps = (int32_t)draw(n, 1, 5), op->decay = (int32_t)draw(n, 0, 8), op->guard_bits = (int32_t)draw(n, 0, 3);
+    if (!draw(n, 0, 3)) op->taps = 1, op->guard_bits = 0; /* they may fire in 16 bits */
     op->leak_numerator = leaks[leak][0], op->leak_shift = leaks[leak][1];
     op->bias = int32s(n, op->out_channels, -scale, scale);
     op->threshold = int32s(n, op->out_channels, 1, scale << op->guard_bits);
@@ -202,7 +203,7 @@ static size_t inner_size(const network *n, const ds2ta_op *op, int what) {
     return (what == DS2TA_MEMBRANE ? samples : seen) * tokens * (size_t)op->out_channels * 4;
 }
 
-static void make_room(const network *n, results *r) {
+static void make_room(const network *n, int inside, results *r) {
     memset(r, 0, sizeof *r);
     for (int i = 0; i < n->value_count; i++) {
         const ds2ta_value *v = n->values + i;
@@ -210,15 +211,14 @@ static void make_room(const network *n, results *r) {
         r->values[i] = need(r->value_sizes[i]);
     }
     for (int i = 0; i < n->op_count * DS2TA_INNER; i++) {
-        r->inner_sizes[i] = inner_size(n, n->ops + i / DS2TA_INNER, i % DS2TA_INNER);
+        r->inner_sizes[i] = inside ? inner_size(n, n->ops + i / DS2TA_INNER, i % DS2TA_INNER) : 0;
         r->inner[i] = r->inner_sizes[i] ? need(r->inner_sizes[i]) : NULL;
     }
     if (n->given >= 0) memcpy(r->values[n->given], n->counts, r->value_sizes[n->given]);
 }
 
 void network_run(const network *n, ds2ta_plan *plan, int inside, results *r) {
-    make_room(n, r);
-    for (int i = 0; i < MOST_OPS * DS2TA_INNER && !inside; i++) free(r->inner[i]), r->inner[i] = NULL;
+    make_room(n, inside, r);
     int64_t nanoseconds[MOST_OPS];
     ds2ta_run(plan, n->input, BATCH, r->logits, r->values, inside ? r->inner : NULL, nanoseconds);
 }
@@ -244,8 +244,9 @@ int network_step(const network *n, const network *over, ds2ta_plan *plan, int ta
     size_t pixels = (size_t)first->height * (size_t)first->width * (size_t)n->ops[0].in_channels * BATCH;
     if (n->input && !still) now.input = n->input + (size_t)taken * pixels;
     if (n->given >= 0) now.counts = n->counts + (size_t)taken * BATCH * (size_t)first->height * (size_t)first->width * (size_t)first->channels;
-    make_room(&now, r);
-    return ds2ta_step(plan, taken, state, now.input, BATCH, r->logits, r->values, r->inner, NULL);
+    int inside = taken / over->steps % 2; /* what is traced goes other ways: both of them must remember the same */
+    make_room(&now, inside, r);
+    return ds2ta_step(plan, taken, state, now.input, BATCH, r->logits, r->values, inside ? r->inner : NULL, NULL);
 }
 
 void results_free(results *r) {

@@ -45,7 +45,8 @@ void network_over(const network *n, int steps, network *over);
 
 /* Runs a plan with all values traced, and all that happens inside if that is asked for; the results are the caller's to free. */
 void network_run(const network *n, ds2ta_plan *plan, int inside, results *r);
-/* Runs a plan of network_over behind `taken` steps, with its share of the inputs; returns what ds2ta_step does. */
+/* Runs a plan of network_over behind `taken` steps, with its share of the inputs, and traces what happens inside every other time; returns
+ * what ds2ta_step does. */
 int network_step(const network *n, const network *over, ds2ta_plan *plan, int taken, int32_t *state, results *r);
 void results_free(results *r);
 /* Whether logits and values are the same, and what happens inside where both say it. */

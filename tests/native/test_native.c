@@ -2,6 +2,8 @@
  *
  * usage: test_native [networks]     exits with 0 when everything holds; the last line says how much was compared. */
 #include "abreast.h"
+#include "narrow.h"
+#include "sorts.h"
 #include "subsets.h"
 #include "networks.h"
 
@@ -13,10 +15,10 @@
 #include <string.h>
 
 static const char *const SETS[] = {"scalar", "avx2", "avx512", "neon"};
-enum { SET_COUNT = 4, WAY_COUNT = 4, CALLERS = 4, CALLS = 3, MOST_SORTED = 5000 };
+enum { SET_COUNT = 4, WAY_COUNT = 4, CALLERS = 4, CALLS = 3 };
 static const char *const WAYS[WAY_COUNT] = {"by density", "listed", "dense", "subsets"};
 
-static int passed, failed, stepped, tabled, abreast, encoded;
+static int passed, failed, stepped, tabled, narrow, abreast, encoded;
 static size_t sorted, convolved, spikes, places;
 
 static void check(int good, const char *what, unsigned long seed) {
@@ -25,12 +27,19 @@ static void check(int good, const char *what, unsigned long seed) {
     if (!good) fprintf(stderr, "FAILED: %s, network %lu\n", what, seed);
 }
 
-/* Layers whose sums were looked up, attentions whose queries went side by side. */
+/* Layers whose sums were looked up, or whose neurons may fire in 16 bits; attentions whose queries went side by side. */
 static void count_ways(const ds2ta_plan *plan) {
     for (int i = 0; i < plan->node_count; i++) {
         abreast += plan->nodes[i].op.kind == DS2TA_ATTENTION && ds2ta_may_go_abreast(plan, plan->nodes + i);
+        narrow += plan->nodes[i].reach != NULL;
         tabled += (plan->nodes[i].op.kind == DS2TA_LINEAR || plan->nodes[i].op.kind == DS2TA_CONV) && ds2ta_may_use_subsets(plan, plan->nodes + i);
     }
+}
+
+/* Subsets, and neurons that fire in 16 bits where rows are listed, say nothing of what happens inside. */
+static int says(int way, int inside) {
+    if (way == DS2TA_LISTED) return 1;
+    return inside == (way != DS2TA_SUBSETS_WHERE_POSSIBLE);
 }
 
 /* Every instruction set, way to products and number of threads against the scalar definition in one thread, with the same plan. */
@@ -43,12 +52,13 @@ static void compare_sets(const network *n, const results *expected, unsigned lon
             check(plan != NULL, error, seed);
             if (!plan) continue;
             check(!strcmp(ds2ta_plan_isa(plan), SETS[s]) && ds2ta_plan_bytes(plan) > n->arena, "what a plan says of itself", seed);
-            for (int way = 0; way < WAY_COUNT; way++) {
-                if (threads > 1 && way != (int)(seed % WAY_COUNT)) continue;
+            for (int run = 0; run < 2 * WAY_COUNT; run++) {
+                int way = run / 2, inside = run % 2;
+                if ((threads > 1 && way != (int)(seed % WAY_COUNT)) || !says(way, inside)) continue;
                 results found;
-                snprintf(what, sizeof what, "%s, %s, in %d threads", SETS[s], WAYS[way], threads);
+                snprintf(what, sizeof what, "%s, %s%s, in %d threads", SETS[s], WAYS[way], inside ? ", inside" : "", threads);
                 plan->way = (enum ds2ta_way)way;
-                network_run(n, plan, way != DS2TA_SUBSETS_WHERE_POSSIBLE, &found); /* subsets say nothing of what happens inside */
+                network_run(n, plan, inside, &found);
                 if (way == DS2TA_SUBSETS_WHERE_POSSIBLE) count_ways(plan);
                 check(results_equal(expected, &found), what, seed);
                 results_free(&found);
@@ -207,28 +217,6 @@ static void try_lies(network *n, unsigned long seed) {
     }
 }
 
-/* Every instruction set's sort against the scalar one, on memory that ends where the patterns do: a sort that reads on is seen by the
- * address sanitizer. */
-static void compare_sorts(void) {
-    const ds2ta_kernels *plain = ds2ta_select_kernels("scalar");
-    for (int s = 0; s < SET_COUNT; s++)
-        for (int channels = 1; channels <= MOST_SORTED && ds2ta_supports(SETS[s]); channels += channels < 200 ? 1 : 171) {
-            uint8_t *patterns = malloc((size_t)channels);
-            uint16_t lists[2][MOST_SORTED + DS2TA_CLASSES * DS2TA_FILL + DS2TA_SLACK];
-            uint32_t starts[2][DS2TA_PATTERNS];
-            if (!patterns) exit(2);
-            for (int c = 0; c < channels; c++) patterns[c] = (uint8_t)(c * 7919 % 31 < channels % 31 ? c * 31 % DS2TA_PATTERNS : 0);
-            for (int filler = -1; filler <= channels; filler += channels + 1) {
-                plain->sort(patterns, channels, 5, filler, lists[0], starts[0]);
-                ds2ta_select_kernels(SETS[s])->sort(patterns, channels, 5, filler, lists[1], starts[1]);
-                int equal = !memcmp(starts[0], starts[1], sizeof starts[0]);
-                check(equal && !memcmp(lists[0], lists[1], starts[0][DS2TA_CLASSES] * sizeof lists[0][0]), SETS[s], (unsigned long)channels);
-                sorted += starts[0][DS2TA_CLASSES];
-            }
-            free(patterns);
-        }
-}
-
 /* Every instruction set's convolution against the scalar one. */
 static void compare_convolutions(void) {
     for (int s = 0; s < SET_COUNT; s++)
@@ -285,7 +273,6 @@ int main(int argc, char **argv) {
         if (seed == 1) refuse_nothing(&n);
         network_free(&n);
     }
-    compare_sorts();
     compare_convolutions();
     check(convolved > 0 && encoded > 0, "convolutions and encoders", 0);
     for (int s = 0; s < SET_COUNT; s++) {
@@ -293,14 +280,18 @@ int main(int argc, char **argv) {
         check(compare_subsets(ds2ta_select_kernels(SETS[s])->subsets), SETS[s], 0);
         check(compare_abreast(ds2ta_select_kernels(SETS[s])->abreast), SETS[s], 0);
         check(choices_are_right(SETS[s]), SETS[s], 0);
+        check(sorts_equal(SETS[s], &sorted), "sorts", (unsigned long)s);
+        int edge, right = narrow_is_right(SETS[s], &edge);
+        check(right, "neurons in 16 bits", (unsigned long)edge);
     }
     check(sorted > 0, "patterns that are sorted", 0);
     check(tabled > 0, "sums of subsets", 0);
+    check(narrow > 0, "neurons that may fire in 16 bits", 0);
     check(abreast > 0, "queries side by side", 0);
     check(stepped > 0, "networks that can be cut into steps", 0);
     check(spikes > places / 20 && spikes < places - places / 20, "networks that fire", 0);
     for (int s = 0; s < SET_COUNT; s++) printf("%s: %s\n", SETS[s], ds2ta_supports(SETS[s]) ? "compared" : "does not work here");
-    printf("%d layers summed subsets, %d attentions took queries side by side\n", tabled, abreast);
+    printf("%d layers summed subsets, %d may fire in 16 bits, %d attentions took queries side by side\n", tabled, narrow, abreast);
     printf("%lu of %lu places fire\n%d passed, %d failed\n", (unsigned long)spikes, (unsigned long)places, passed, failed);
     return failed != 0;
 }

@@ -12,6 +12,10 @@
 #define DS2TA_CLASSES (DS2TA_PATTERNS - 1)
 static inline int ds2ta_pattern_of(int index) { return (index + 1) ^ (index + 1) >> 1; }
 
+/* The step that begins or ends where class i ends, and whether it ends. */
+static inline int ds2ta_step_changed(int i) { return i == DS2TA_CLASSES - 1 ? DS2TA_GROUP - 1 : __builtin_ctz((unsigned)i + 2); }
+static inline int ds2ta_step_ends(int i) { return ds2ta_pattern_of(i) >> ds2ta_step_changed(i) & 1; }
+
 /* Classes of a filled list are so many rows, or twice, or three times, … so many; a row of zeros fills them up. */
 #define DS2TA_FILL 4
 
@@ -53,6 +57,13 @@ typedef struct {
     const uint32_t *start;
     uint16_t offset;
 } ds2ta_part;
+
+/* A filled list. What is summed up to its last row is then multiplied by 2^shift. */
+typedef struct {
+    const uint16_t *list;
+    const uint32_t *start;
+    int shift;
+} ds2ta_listed;
 
 /* Sums of subsets: the sums that any subset of four rows' weights can have are a table of 16 bytes, and the spikes of four channels at one
  * step are the subset's number. Of tokens so many are looked up at once, of rows so many have their numbers in one word of 32 bits, two
@@ -179,6 +190,12 @@ typedef struct {
      * listed rows fits 16 bits when added. */
     void (*rows)(const ds2ta_panel *panel, const uint16_t *list, const uint32_t start[DS2TA_PATTERNS], int shift, int fresh, int32_t *sums,
                  size_t stride);
+
+    /* Rows and neurons at once, of one token and of all steps, which are a group at most: adds the rows of all lists, fires, and writes a
+     * panel's patterns. There is no window, leak_numerator is 1, and no current leaves 16 bits. Returns 0 where a membrane may have done
+     * so below zero: what was written is wrong then. */
+    int (*fire_rows)(const ds2ta_panel *panel, const ds2ta_listed *lists, int count, const ds2ta_neuron *neuron, const int16_t *bias,
+                      const int16_t *threshold, uint8_t *out);
 
     /* counts[t * stride + c] = the count of channel c at step t of a group, plane k being patterns + k * plane_stride. channels is a
      * multiple of DS2TA_TILE. */

@@ -27,6 +27,19 @@ static inline void store_low_bytes(longs value, uint8_t *address) {
     _mm_storel_epi64((__m128i *)(void *)address, _mm_packus_epi16(packed, packed));
 }
 
+static inline void store_bytes_of_words(words value, uint8_t *address) {
+    __m256i packed = _mm256_packus_epi16((__m256i)value, (__m256i)value);
+    _mm_storeu_si128((__m128i *)(void *)address, _mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08)));
+}
+
+static inline words add_saturated(words one, words other) { return (words)_mm256_adds_epi16((__m256i)one, (__m256i)other); }
+
+static inline words smaller_words(words one, words other) { return (words)_mm256_min_epi16((__m256i)one, (__m256i)other); }
+
+static inline int has_lowest_word(words value) {
+    return _mm256_movemask_epi8(_mm256_cmpeq_epi16((__m256i)value, _mm256_set1_epi16(INT16_MIN))) != 0;
+}
+
 /* A table of the bits of half a byte, asked twice. */
 static inline unsigned_bytes ones_of(unsigned_bytes value) {
     const __m256i ones = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);

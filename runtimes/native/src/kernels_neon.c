@@ -24,6 +24,14 @@ static inline void store_low_bytes(longs value, uint8_t *address) {
     memcpy(address, &four, sizeof four);
 }
 
+static inline void store_bytes_of_words(words value, uint8_t *address) { vst1_u8(address, vmovn_u16((uint16x8_t)value)); }
+
+static inline words add_saturated(words one, words other) { return (words)vqaddq_s16((int16x8_t)one, (int16x8_t)other); }
+
+static inline words smaller_words(words one, words other) { return (words)vminq_s16((int16x8_t)one, (int16x8_t)other); }
+
+static inline int has_lowest_word(words value) { return vminvq_s16((int16x8_t)value) == INT16_MIN; }
+
 static inline unsigned_bytes ones_of(unsigned_bytes value) { return (unsigned_bytes)vcntq_u8((uint8x16_t)value); }
 
 static inline longs add_products(longs sum, words left, words right) {

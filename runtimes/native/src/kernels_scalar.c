@@ -49,6 +49,24 @@ static void rows(const ds2ta_panel *panel, const uint16_t *list, const uint32_t 
     }
 }
 
+static void fire(const ds2ta_neuron *neuron, const int32_t *product, int stride, const int32_t *bias, const int32_t *threshold,
+                 uint8_t *out, size_t group_stride);
+
+static int fire_rows(const ds2ta_panel *panel, const ds2ta_listed *lists, int count, const ds2ta_neuron *neuron, const int16_t *bias,
+                      const int16_t *threshold, uint8_t *out) {
+    int32_t product[DS2TA_PANEL * DS2TA_GROUP * DS2TA_TILE] = {0}, wide_bias[DS2TA_TILE], wide_threshold[DS2TA_TILE];
+    int shift = 0;
+    for (int k = count - 1; k >= 0; k--) {
+        shift += lists[k].shift;
+        rows(panel, lists[k].list, lists[k].start, shift, 0, product, DS2TA_GROUP * DS2TA_TILE);
+    }
+    for (int tile = 0; tile < panel->width; tile++, bias += DS2TA_TILE, threshold += DS2TA_TILE, out += DS2TA_TILE) {
+        for (int c = 0; c < DS2TA_TILE; c++) wide_bias[c] = bias[c], wide_threshold[c] = threshold[c];
+        fire(neuron, product + tile * DS2TA_GROUP * DS2TA_TILE, DS2TA_TILE, wide_bias, wide_threshold, out, 0);
+    }
+    return 1; /* nothing was in 16 bits */
+}
+
 static void count(const uint8_t *patterns, size_t plane_stride, int planes, int channels, uint8_t *counts, size_t stride) {
     for (size_t t = 0; t < DS2TA_GROUP; t++)
         for (size_t c = 0; c < (size_t)channels; c++) {
@@ -225,6 +243,7 @@ const ds2ta_kernels ds2ta_kernels_scalar = {
     .sort = sort,
     .join = join,
     .rows = rows,
+    .fire_rows = fire_rows,
     .count = count,
     .unpack = ds2ta_unpack_plain,
     .dense = ds2ta_dense_plain,

@@ -6,6 +6,10 @@
  *
  *   void split_words(words value, longs *low, longs *high)           a register of words as two of longs
  *   void store_low_bytes(longs value, uint8_t *address)              the lowest byte of each long
+ *   void store_bytes_of_words(words value, uint8_t *address)         the lowest byte of each word
+ *   words add_saturated(words one, words other)                     sums, or what is nearest to them in 16 bits
+ *   words smaller_words(words one, words other)                     the smaller one of each two words
+ *   int has_lowest_word(words value)                                whether any word is INT16_MIN
  *   unsigned_bytes ones_of(unsigned_bytes value)                     how many bits each byte has
  *   longs add_products(longs sum, words left, words right)           adds the products of each long's two words
  *
@@ -129,6 +133,7 @@ const ds2ta_kernels DS2TA_KERNELS = {
     .sort = DS2TA_SORT,
     .join = join,
     .rows = rows,
+    .fire_rows = fire_rows,
     .count = count,
     .unpack = DS2TA_UNPACK,
     .dense = DS2TA_DENSE,

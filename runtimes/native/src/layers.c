@@ -47,11 +47,13 @@ void ds2ta_prefetch(ds2ta_ahead next, int n, int count) {
 static void add_rows(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int sample, int first, int count) {
     int per_group = node->planes * node->chunk_count, turns = plan->groups * per_group;
     size_t stride = (size_t)plan->groups * DS2TA_GROUP * DS2TA_TILE;
+    ds2ta_find_narrow(plan, node, scratch, count);
     for (int tile = 0; tile < node->tiles; tile += DS2TA_PANEL) {
         ds2ta_panel panel = ds2ta_panel_of(node, tile);
         ds2ta_ahead next = ds2ta_after_tile(plan, node, tile, panel.width);
         for (int n = 0; n < count; n++) {
             ds2ta_prefetch(next, n, count);
+            if (ds2ta_fire_narrow(plan, node, scratch, &panel, n, first + n, tile)) continue;
             for (int turn = 0; turn < turns; turn++) {
                 int group = turn / per_group, plane = turn % per_group / node->chunk_count;
                 size_t list = (size_t)n * (size_t)turns + (size_t)turn;

@@ -28,6 +28,7 @@ static uint32_t join_planes(const ds2ta_plan *plan, const ds2ta_node *node, ds2t
     for (int plane = 0; plane < count; plane++) {
         uint32_t *own = scratch->stack_start + plane * DS2TA_PATTERNS;
         plan->kernels->sort(planes[plane], node->channels, 0, -1, scratch->stacks + at, own);
+        scratch->longest[list + (size_t)plane] = ds2ta_longest_step(own);
         for (int times = 0; own[DS2TA_CLASSES] && times < 1 << plane; times++) parts[part_count++] = (ds2ta_part){scratch->stacks + at, own, 0};
         at += own[DS2TA_CLASSES];
     }
@@ -36,8 +37,14 @@ static uint32_t join_planes(const ds2ta_plan *plan, const ds2ta_node *node, ds2t
 }
 
 static void list_nothing(ds2ta_scratch *scratch, size_t list) {
-    scratch->at[list] = 0;
+    scratch->at[list] = 0, scratch->longest[list] = 0;
     memset(scratch->start + list * DS2TA_PATTERNS, 0, DS2TA_PATTERNS * sizeof *scratch->start);
+}
+
+/* Higher planes list few rows, and more that fill classes up: those are no rows of a step. */
+static void leave_out_fillers(const ds2ta_plan *plan, ds2ta_scratch *scratch, const uint8_t *patterns, int channels, size_t list) {
+    size_t found = plan->kernels->listed(patterns, (size_t)channels);
+    if (found < scratch->longest[list]) scratch->longest[list] = (uint32_t)found;
 }
 
 /* Sorts the chunks of one plane. */
@@ -48,6 +55,8 @@ static uint32_t list_plane(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta
         uint32_t *start = scratch->start + list * DS2TA_PATTERNS;
         scratch->at[list] = position;
         plan->kernels->sort(patterns + from, to - from, from, node->rows, scratch->list + position, start);
+        scratch->longest[list] = ds2ta_longest_step(start);
+        if (node->planes > 1) leave_out_fillers(plan, scratch, patterns + from, to - from, list);
         position += start[DS2TA_CLASSES];
     }
     return position;
@@ -63,12 +72,12 @@ void ds2ta_list_linear(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scr
                 planes[i] = ds2ta_patterns(plan, node->op.inputs[0], i, group) + (size_t)token * (size_t)node->stride_in;
             for (int plane = 0, together, more; plane < node->planes; plane += together) {
                 together = planes_together(plan, node, planes + plane, node->planes - plane, &more);
+                for (int i = 1; i < together; i++) list_nothing(scratch, list + (size_t)i * chunks);
                 if (more)
                     position = join_planes(plan, node, scratch, planes + plane, together, position, list);
                 else
                     position = list_plane(plan, node, scratch, planes[plane], position, list);
-                list += chunks;
-                for (int i = 1; i < together; i++, list++) list_nothing(scratch, list);
+                list += (size_t)together * chunks;
             }
         }
 }
@@ -127,7 +136,10 @@ static uint32_t join_stacks(const ds2ta_plan *plan, const ds2ta_node *node, ds2t
                                       (uint16_t)(column * node->op.size * node->channels)};
     }
     scratch->at[list] = position;
-    return position + plan->kernels->join(parts, count, node->rows, scratch->list + position, scratch->start + list * DS2TA_PATTERNS);
+    uint32_t *start = scratch->start + list * DS2TA_PATTERNS;
+    position += plan->kernels->join(parts, count, node->rows, scratch->list + position, start);
+    scratch->longest[list] = ds2ta_longest_step(start);
+    return position;
 }
 
 /* Pixels above each other, as a column of the kernel covers them, are a stack. It is sorted once for all columns that meet it. */

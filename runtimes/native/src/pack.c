@@ -212,6 +212,9 @@ int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
         if (!make_chunks(node, &bytes)) return -1;
         set_blocks(plan, node);
         set_subsets(plan, node);
+        int64_t more = ds2ta_pack_narrow(plan, node);
+        if (more < 0) return -1;
+        bytes += more;
     }
     return bytes;
 }
@@ -219,4 +222,5 @@ int64_t ds2ta_pack(ds2ta_plan *plan, ds2ta_node *node) {
 void ds2ta_unpack(ds2ta_node *node) {
     free(node->packed), free(node->wide), free(node->pairs), free(node->bias), free(node->threshold);
     free(node->table), free(node->weight), free(node->together), free(node->chunks), free(node->short_table);
+    free(node->reach), free(node->narrow_bias), free(node->narrow_threshold);
 }

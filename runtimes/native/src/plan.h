@@ -11,6 +11,9 @@
 #define DS2TA_MOST_PARTS 64
 #define DS2TA_MOST_JOINED 4
 
+/* Lists of a token at most whose sums fire at once, see narrow.c. */
+#define DS2TA_MOST_NARROW 32
+
 typedef struct {
     ds2ta_op op;
     int tokens, channels, planes; /* of the first input */
@@ -19,6 +22,9 @@ typedef struct {
     int parts, part_size; /* the rows of a column of a convolution's kernel are sorted in so many parts of so many rows */
     int chunk_count;   /* rows are added in so many turns, within each of which sums fit 16 bits */
     int most_listed;   /* a linear layer of counts: any so many of its rows, once or repeatedly, fit 16 bits; 0 where planes stay apart */
+    int32_t *reach;    /* how far a number of rows can take a current, see narrow.c; NULL where neurons do not fire in 16 bits */
+    int32_t largest_bias; /* 1 less for those below 0, as there is one number more there */
+    int16_t *narrow_bias, *narrow_threshold; /* the same as below */
     int shared;        /* linear layers right before this one that read the same input the same way: it has their lists and counts */
     int sharers;       /* layers that have the same lists, this one included */
     int *chunks;       /* where they begin: rows (linear), or columns of the kernel times parts (convolution); one more at the end */
@@ -69,6 +75,8 @@ typedef struct {
     uint16_t *list;     /* the block's lists */
     uint32_t *at;       /* where each begins */
     uint32_t *start;    /* DS2TA_PATTERNS each */
+    uint32_t *longest;  /* and how many rows it has in the step that has most, before planes are joined; */
+    uint8_t *narrow;    /* whether a token's currents stay within 16 bits */
     uint16_t *stacks;   /* lists that are joined: of a row's stacks, see lists.c, or of a token's planes, */
     uint32_t *stack_at, *stack_start;
     uint8_t *stacked;   /* the patterns of one of them, */
@@ -215,6 +223,15 @@ void ds2ta_list_conv(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scrat
 /* costs.c: whether so many channels of a plane are better listed 2^behind times, in the list of the plane so far before, than once in a list
  * of their own. */
 int ds2ta_joins(const ds2ta_plan *plan, const ds2ta_node *node, int64_t channels, int behind);
+/* narrow.c: finds where neurons may fire in 16 bits; returns the bytes it took, -1 when there is no memory. */
+int64_t ds2ta_pack_narrow(const ds2ta_plan *plan, ds2ta_node *node);
+/* narrow.c: rows of a list in the step that has most. */
+uint32_t ds2ta_longest_step(const uint32_t start[DS2TA_PATTERNS]);
+/* narrow.c: finds the tokens of a block whose currents stay within 16 bits, so many from the first. */
+void ds2ta_find_narrow(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int count);
+/* narrow.c: adds rows and fires in 16 bits, for a panel of the block's n-th token; returns 0 where that was not possible. */
+int ds2ta_fire_narrow(const ds2ta_plan *plan, const ds2ta_node *node, const ds2ta_scratch *scratch, const ds2ta_panel *panel, int n, int token,
+                      int tile);
 /* counts.c: counts of a block of tokens. */
 void ds2ta_count_block(const ds2ta_plan *plan, const ds2ta_node *node, ds2ta_scratch *scratch, int first, int count);
 

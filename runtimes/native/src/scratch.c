@@ -22,12 +22,13 @@ static void *piece(ds2ta_scratch *s, int64_t *bytes, size_t count, size_t size) 
 int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
     int64_t bytes = 0;
     size_t indices = 0, chosen = 0, tables = 0, turned = 0, counts = 0, quads = 0, window = 0, encoded = 0, filled = DS2TA_CLASSES * (DS2TA_FILL - 1);
-    size_t list = 0, lists = 0, stacked = 0, stacks = 0, stack_lists = 0, tokens = 0, context = 0, keys = 0, spread = 0, groups = (size_t)plan->groups;
+    size_t list = 0, lists = 0, block = 0, stacked = 0, stacks = 0, stack_lists = 0, tokens = 0, context = 0, keys = 0, spread = 0, groups = (size_t)plan->groups;
     for (int i = 0; i < plan->node_count; i++) {
         const ds2ta_node *node = plan->nodes + i;
         size_t turns = groups * (size_t)node->planes;
         if (node->packed) {
             list = larger(list, (size_t)node->block * turns * ((size_t)node->rows + (size_t)node->chunk_count * filled));
+            block = larger(block, (size_t)node->block);
             lists = larger(lists, (size_t)node->block * turns * (size_t)node->chunk_count);
             counts = larger(counts, ((size_t)node->dense_block * (size_t)ds2ta_counted(plan) + DS2TA_GROUP) * ds2ta_count_stride(node));
             quads = larger(quads, (size_t)(node->quads + 4) * 4 * DS2TA_TILE);
@@ -74,6 +75,8 @@ int64_t ds2ta_make_scratch(const ds2ta_plan *plan, ds2ta_scratch *s) {
     s->context = (int32_t *)(void *)s->list;
     s->at = piece(s, &bytes, lists, sizeof *s->at);
     s->start = piece(s, &bytes, lists * start, sizeof *s->start);
+    s->longest = piece(s, &bytes, lists, sizeof *s->longest);
+    s->narrow = piece(s, &bytes, block, 1);
     s->stacks = piece(s, &bytes, stacks + DS2TA_SLACK, sizeof *s->stacks);
     s->stack_at = piece(s, &bytes, stack_lists, sizeof *s->stack_at);
     s->stack_start = piece(s, &bytes, stack_lists * start, sizeof *s->stack_start);
