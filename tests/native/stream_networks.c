@@ -25,7 +25,7 @@ static int synapses(network *n, int input, int channels, int residual) {
         op->size = op->kind == DS2TA_CONV ? 3 : 1, op->dilation = PICK(n, 1, 2), op->shift = part ? 0 : 2;
         op->inputs[1] = before, op->inputs[2] = part ? residual : -1;
         op->weight = weights(n, (size_t)channels * (size_t)(op->size * op->size) * (size_t)op->in_channels);
-        op->bias = int32s(n, channels, -900, 900);
+        add_neuron(n, op, 900); /* of which the bias is looked at, and the rest is not */
         before = out;
     }
     return before;

@@ -29,8 +29,8 @@ static int16_t narrow(int32_t value) { return (int16_t)(value > INT16_MAX ? INT1
 /* Thresholds that nothing in 16 bits reaches are those of padded channels only, whose membranes are 0. */
 static int is_narrow(const ds2ta_plan *plan, const ds2ta_node *node) {
     const ds2ta_op *op = &node->op;
-    int window = op->taps > 1 && plan->steps > 1;
-    if (plan->groups > 1 || window || op->guard_bits || op->leak_numerator != 1 || !op->threshold) return 0;
+    int window = op->taps > 1 && plan->steps > 1, fires = plan->values[op->output].planes > 0;
+    if (!fires || plan->groups > 1 || window || op->guard_bits || op->leak_numerator != 1) return 0;
     for (int c = 0; c < op->out_channels; c++)
         if (op->threshold[c] > INT16_MAX) return 0;
     return node->planes * node->chunk_count <= DS2TA_MOST_NARROW;
