@@ -7,13 +7,31 @@ static inline __attribute__((always_inline)) longs attenuated(const ds2ta_neuron
 
 #ifndef DS2TA_RESET
 #define DS2TA_RESET reset
+#define DS2TA_RESET_WORDS reset_words
 /* What a membrane is behind its threshold: itself where it does not reach it, and there the silence gets the step's bit, or else 0. */
-static inline __attribute__((always_inline)) longs reset(longs membrane, longs limit, int bit, longs *silence) {
-    longs silent = membrane < limit;
-    *silence |= silent & bit;
-    return membrane & silent;
-}
+#define DS2TA_MAKE_RESET(name, vector, number)                                                                                \
+    static inline __attribute__((always_inline)) vector name(vector membrane, vector limit, int bit, vector *silence) { \
+        vector silent = membrane < limit;                                                                                     \
+        *silence |= silent & (number)bit;                                                                                     \
+        return membrane & silent;                                                                                             \
+    }
+DS2TA_MAKE_RESET(reset, longs, int32_t)
+DS2TA_MAKE_RESET(reset_words, words, int16_t)
+#undef DS2TA_MAKE_RESET
 #endif
+
+/* One register of neurons in 16 bits, which have no window. A membrane above 16 bits fires and is reset like one that fits; one below them is seen in `lowest`. Steps that
+ * there are not have no rows: whatever fires there is not written. */
+static inline __attribute__((always_inline)) void fire_words(const words *sums, words bias, words limit, int leak_shift, int written, words *lowest,
+                                                             uint8_t *out) {
+    words carried = {0}, silence = {0};
+    for (int t = 0; t < DS2TA_GROUP; t++) {
+        words membrane = add_saturated(carried, sums[t] + bias);
+        *lowest = smaller_words(*lowest, membrane);
+        carried = DS2TA_RESET_WORDS(membrane, limit, 1 << t, &silence) >> leak_shift;
+    }
+    store_bytes_of_words(~silence & (int16_t)written, out);
+}
 
 /* One register of neurons. Its products lie in memory, or are `held` in registers, one a step. `steps`, `taps` and `guard` are the neuron's, or numbers that the compiler knows; `state` is NULL, as the
  * compiler knows, at the beginning. What is written may not lie where the neuron is, or it would be read again and again. */

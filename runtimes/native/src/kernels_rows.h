@@ -123,29 +123,6 @@ static void rows(const ds2ta_panel *panel, const uint16_t *list, const uint32_t 
 #undef ROWS
 }
 
-#ifndef DS2TA_RESET_WORDS
-#define DS2TA_RESET_WORDS reset_words
-/* What `reset` of kernels_neuron.h is for longs. */
-static inline __attribute__((always_inline)) words reset_words(words membrane, words limit, int bit, words *silence) {
-    words silent = membrane < limit;
-    *silence |= silent & (int16_t)bit;
-    return membrane & silent;
-}
-#endif
-
-/* A register of neurons. A membrane above 16 bits fires and is reset like one that fits; one below them is seen in `lowest`. Steps that
- * there are not have no rows: whatever fires there is not written. */
-static inline __attribute__((always_inline)) void fire_words(const words *sums, words bias, words limit, int leak_shift, int written, words *lowest,
-                                                             uint8_t *out) {
-    words carried = {0}, silence = {0};
-    for (int t = 0; t < DS2TA_GROUP; t++) {
-        words membrane = add_saturated(carried, sums[t] + bias);
-        *lowest = smaller_words(*lowest, membrane);
-        carried = DS2TA_RESET_WORDS(membrane, limit, 1 << t, &silence) >> leak_shift;
-    }
-    store_bytes_of_words(~silence & (int16_t)written, out);
-}
-
 static inline __attribute__((always_inline)) int fire_rows_of(const ds2ta_panel *panel, const ds2ta_listed *lists, int count, int steps,
                                                                int leak_shift, const int16_t *bias, const int16_t *threshold, uint8_t *out,
                                                                int width, int together) {

@@ -1,15 +1,15 @@
 /* The kernels in vectors. Included once for each instruction set, which says before how wide a register is (WIDTH, in bytes),
  * the table's name (DS2TA_NAME, DS2TA_KERNELS), its dense product (DS2TA_UNPACK, DS2TA_DENSE, DS2TA_DENSE_PLANES,
  * DS2TA_COSTS), its gathering of bits (DS2TA_GATHER), where it has them a faster sort and table (DS2TA_SORT, DS2TA_TABLE), a shorter
- * reset of neurons (DS2TA_RESET), sums of subsets (DS2TA_SUBSETS) and attention of queries side by side (DS2TA_ABREAST), and
- * these functions:
+ * reset of neurons (DS2TA_RESET, DS2TA_RESET_WORDS), sums of subsets (DS2TA_SUBSETS) and attention of queries side by side
+ * (DS2TA_ABREAST), and these functions:
  *
  *   void split_words(words value, longs *low, longs *high)           a register of words as two of longs
  *   void store_low_bytes(longs value, uint8_t *address)              the lowest byte of each long
  *   void store_bytes_of_words(words value, uint8_t *address)         the lowest byte of each word
- *   words add_saturated(words one, words other)                     sums, or what is nearest to them in 16 bits
- *   words smaller_words(words one, words other)                     the smaller one of each two words
- *   int has_lowest_word(words value)                                whether any word is INT16_MIN
+ *   words add_saturated(words one, words other)                      sums, or what is nearest to them in 16 bits
+ *   words smaller_words(words one, words other)                      the smaller one of each two words
+ *   int has_lowest_word(words value)                                 whether any word is INT16_MIN
  *   unsigned_bytes ones_of(unsigned_bytes value)                     how many bits each byte has
  *   longs add_products(longs sum, words left, words right)           adds the products of each long's two words
  *
@@ -91,6 +91,7 @@ static uint32_t join(const ds2ta_part *parts, int count, int filler, uint16_t *l
 }
 
 #include "kernels_bytes.h"
+#include "kernels_neuron.h"
 #include "kernels_rows.h"
 
 /* Two values of all columns for every weight that is loaded; between the columns' sums nothing waits. */
@@ -120,7 +121,6 @@ static void multiply(const int32_t *weight, const uint16_t *rows, const int32_t 
     for (int l = 0; l < LONGS; l++) STORE(longs, product + l * LONG_LANES, sum[l]);
 }
 
-#include "kernels_neuron.h"
 #include "kernels_attention.h"
 
 const ds2ta_kernels DS2TA_KERNELS = {

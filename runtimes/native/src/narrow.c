@@ -8,6 +8,7 @@
 enum { REACH_STEP = 16 };
 
 static int32_t larger(int32_t a, int32_t b) { return a > b ? a : b; }
+static int32_t smaller(int32_t a, int32_t b) { return a < b ? a : b; }
 
 /* reach[k] is at least what any k * REACH_STEP rows add up to in one channel, whose weights there are found[128 + weight] of. */
 static void stretch(const int *found, int sign, int32_t *reach, int most) {
@@ -64,8 +65,6 @@ uint32_t ds2ta_longest_step(const uint32_t start[DS2TA_PATTERNS]) {
     for (int t = 0; t < DS2TA_GROUP; t++) longest = length[t] > longest ? length[t] : longest;
     return longest;
 }
-
-static int32_t smaller(int32_t a, int32_t b) { return a < b ? a : b; }
 
 /* A list may have more rows than there are, which are zeros. */
 static int32_t reach_of(const ds2ta_node *node, uint32_t listed) {
